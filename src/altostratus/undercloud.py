@@ -1,0 +1,306 @@
+"""The undercloud instance on this machine: a system container with systemd, booted from the undercloud image.
+
+The container's configuration is metadata that os-collect-config reads inside it
+(``metadata.undercloud``); what is here boots the container, follows its
+configuration, and models in it what no service configures by itself (the
+control network, the aggregates of the hypervisors).
+"""
+
+import collections.abc
+import json
+import os
+import pathlib
+import shutil
+import time
+from typing import Any
+
+import docker
+import docker.errors
+import docker.models.containers
+import docker.types
+
+from altostratus import cloud, credentials, errors, hypervisors, images, log, machine, metadata, model, run
+
+CONTAINER = "altostratus-undercloud"
+NETWORK = "altostratus"
+BRIDGE = "alto0"
+VOLUME = "altostratus-undercloud"
+IMAGE = "altostratus/undercloud"
+MANAGEMENT_CIDR = "192.168.23.0/24"
+MANAGEMENT_GATEWAY = "192.168.23.1"
+MANAGEMENT_ADDRESS = "192.168.23.2"
+LOCAL_DATA = "/var/lib/os-collect-config/local-data"
+CONFIGURED = "/var/lib/altostratus/configured"
+FAILED = "/var/lib/altostratus/failed"
+CONFIGURE_S = 1500
+
+
+def up(undercloud: model.Undercloud) -> None:
+    """Bring up the undercloud; a second run finds everything in place and changes nothing."""
+    image = images.undercloud_image()
+    archive = images.build(image)
+    engine = docker.from_env()
+    tag = _load_image(engine, archive, images.digest(image))
+    tree = _write_metadata(undercloud)
+    network = _create_network(engine)
+    _start_container(engine, tag, network)
+    _add_route(undercloud)
+    _follow_configuration(engine)
+    credentials.write("undercloud", auth_url=tree["identity"]["auth_url"],
+                      username="admin", password=tree["keystone"]["admin_password"], project="admin")
+    _model_hypervisors(undercloud)
+    _create_control_network(undercloud)
+
+
+def down() -> None:
+    """Remove the undercloud with everything in it; the images stay in the cache."""
+    engine = docker.from_env()
+    _stop_container(engine)
+    _remove_if_there(lambda: engine.volumes.get(VOLUME).remove(force=True), "state of the undercloud")
+    _remove_if_there(lambda: engine.networks.get(NETWORK).remove(), "management network")
+    for image in engine.images.list(name=IMAGE):
+        engine.images.remove(image.id, force=True)
+    _release_loop_devices()
+    shutil.rmtree(machine.state_dir() / "undercloud", ignore_errors=True)
+    credentials.remove("undercloud")
+
+
+def status() -> str | None:
+    """The state of the undercloud instance: Docker's word for it, None where there is none."""
+    if not machine.ENGINE_SOCKET.exists():
+        return None
+    try:
+        container = docker.from_env().containers.get(CONTAINER)
+    except docker.errors.NotFound:
+        return None
+    if container.status == "running":
+        return "configured" if _exists(container, CONFIGURED) else "configuring"
+    return str(container.status)
+
+
+def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
+    """Replace this process by a shell in the undercloud instance."""
+    if status() is None:
+        raise errors.Error("there is no undercloud here", hint="./altostratus undercloud up")
+    os.execvp("docker", ["docker", "exec", "-it", CONTAINER, *command])
+
+
+def _load_image(engine: docker.DockerClient, archive: pathlib.Path, digest: str) -> str:
+    tag = f"{IMAGE}:{digest[:12]}"
+    try:
+        engine.images.get(tag)
+    except docker.errors.ImageNotFound:
+        with log.step("load the undercloud image into the engine"), archive.open("rb") as stream:
+            (loaded,) = engine.images.load(stream)
+            loaded.tag(IMAGE, digest[:12])
+    return tag
+
+
+def _write_metadata(undercloud: model.Undercloud) -> dict[str, Any]:
+    """The undercloud's metadata, with secrets made on the first run and kept on this machine only."""
+    folder = machine.state_dir() / "undercloud"
+    (folder / "local-data").mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = folder / "secrets.json"
+    known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
+    generated = metadata.undercloud_secrets(known)
+    _write_private(kept, generated)
+    tree = metadata.undercloud(undercloud, generated)
+    _write_private(folder / "local-data" / "undercloud.json", tree)
+    return tree
+
+
+def _write_private(path: pathlib.Path, content: Any) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2, sort_keys=True)
+    partial.rename(path)
+
+
+def _create_network(engine: docker.DockerClient) -> str:
+    if engine.networks.list(names=[f"^{NETWORK}$"]):
+        return NETWORK
+    pool = docker.types.IPAMPool(subnet=MANAGEMENT_CIDR, gateway=MANAGEMENT_GATEWAY)
+    try:
+        engine.networks.create(
+            NETWORK,
+            driver="bridge",
+            ipam=docker.types.IPAMConfig(pool_configs=[pool]),
+            options={"com.docker.network.bridge.name": BRIDGE},
+        )
+    except docker.errors.APIError as exc:
+        raise errors.Error(
+            f"the management network {MANAGEMENT_CIDR} cannot be made: {exc.explanation}",
+            hint="another network of this machine overlaps it: see 'ip route'",
+        ) from exc
+    return NETWORK
+
+
+def _start_container(engine: docker.DockerClient, tag: str, network: str) -> None:
+    existing = _container(engine)
+    if existing is not None and existing.attrs["Config"]["Image"] == tag:
+        existing.start()
+        return
+    if existing is not None:
+        with log.step("replace the undercloud instance: its image changed"):
+            _stop_container(engine)
+    with log.step("boot the undercloud instance"):
+        low_level = engine.api
+        options = low_level.create_host_config(**_host_options(engine))
+        created = low_level.create_container(
+            tag,
+            name=CONTAINER,
+            hostname="undercloud",
+            host_config=options,
+            stop_signal="SIGRTMIN+3",
+            networking_config=low_level.create_networking_config(
+                {network: low_level.create_endpoint_config(ipv4_address=MANAGEMENT_ADDRESS)}
+            ),
+        )
+        low_level.start(created["Id"])
+
+
+def _host_options(engine: docker.DockerClient) -> dict[str, Any]:
+    """A system container that runs containers and machines of its own.
+
+    Not ``privileged``: that asks for every capability there is, and fails where the
+    machine itself lacks one.
+    """
+    unified = engine.info().get("CgroupVersion") == "2"
+    return {
+        "cap_add": _capabilities(),
+        "cgroupns": "private" if unified else "host",
+        "security_opt": ["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"],
+        "device_cgroup_rules": ["a *:* rwm"],
+        "devices": [f"{path}:{path}:rwm" for path in ("/dev/net/tun", "/dev/kvm") if os.path.exists(path)],
+        "tmpfs": {"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
+        "binds": {
+            "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
+            VOLUME: {"bind": "/mnt/state", "mode": "rw"},
+            str(machine.state_dir() / "undercloud" / "local-data"): {"bind": LOCAL_DATA, "mode": "ro"},
+        },
+        "sysctls": {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.ip_forward": "1"},
+        "restart_policy": {"Name": "unless-stopped"},
+        "shm_size": "256m",
+        "log_config": {"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}},
+    }
+
+
+def _capabilities() -> list[str]:
+    """The names of the capabilities that this machine can give (capabilities(7), CapBnd)."""
+    from altostratus import capabilities
+
+    return capabilities.bounding()
+
+
+def _add_route(undercloud: model.Undercloud) -> None:
+    cidr = str(undercloud.control.cidr)
+    run.run(["ip", "route", "replace", cidr, "via", MANAGEMENT_ADDRESS])
+
+
+def _follow_configuration(engine: docker.DockerClient) -> None:
+    """Show the steps of os-refresh-config inside the instance until it is configured."""
+    container = engine.containers.get(CONTAINER)
+    if _exists(container, CONFIGURED):
+        return
+    with log.step("configure the undercloud") as step:
+        _wait_for_journal(container)
+        _, lines = container.exec_run(
+            ["journalctl", "--follow", "--lines=all", "--output=cat", "--unit=os-collect-config"],
+            stream=True,
+        )
+        deadline = time.monotonic() + CONFIGURE_S
+        last: collections.deque[str] = collections.deque(maxlen=25)
+        for chunk in lines:
+            for line in chunk.decode(errors="replace").splitlines():
+                last.append(line)
+                step.progress(line)
+            if _exists(container, CONFIGURED):
+                return
+            if _exists(container, FAILED) or time.monotonic() > deadline:
+                raise errors.Error(
+                    "the undercloud could not be configured; its last words:\n" + "\n".join(last),
+                    hint="./altostratus undercloud shell, then 'journalctl -u os-collect-config'",
+                )
+
+
+def _wait_for_journal(container: docker.models.containers.Container) -> None:
+    for _ in range(300):
+        if container.exec_run(["test", "-S", "/run/systemd/journal/socket"]).exit_code == 0:
+            return
+        time.sleep(0.1)
+    raise errors.Error(
+        "systemd does not start in the undercloud instance", hint=f"docker logs {CONTAINER}"
+    )
+
+
+def _model_hypervisors(undercloud: model.Undercloud) -> None:
+    """One aggregate per hypervisor, whose trait an image must ask for to be placed there."""
+    compute = cloud.connect("undercloud").compute
+    aggregates = {found.name: found for found in compute.aggregates()}
+    for share in undercloud.shares:
+        entry = hypervisors.entry(share.hypervisor)
+        host = f"{undercloud.name}-{share.hypervisor}"
+        name = f"hypervisor-{share.hypervisor}"
+        aggregate = aggregates.get(name) or compute.create_aggregate(name=name)
+        wanted = {f"trait:{entry.trait}": "required"}
+        if not wanted.items() <= (aggregate.metadata or {}).items():
+            compute.set_aggregate_metadata(aggregate, wanted)
+        if host not in (aggregate.hosts or []):
+            compute.add_host_to_aggregate(aggregate, host)
+
+
+def _create_control_network(undercloud: model.Undercloud) -> None:
+    network = cloud.connect("undercloud").network
+    control = undercloud.control
+    found = network.find_network("control") or network.create_network(
+        name="control",
+        provider_network_type="flat",
+        provider_physical_network="control",
+    )
+    if network.find_subnet("control") is None:
+        network.create_subnet(
+            name="control",
+            network_id=found.id,
+            ip_version=4,
+            cidr=str(control.cidr),
+            gateway_ip=str(control.address),
+            allocation_pools=[{"start": str(control.pool_start), "end": str(control.pool_end)}],
+        )
+
+
+def _container(engine: docker.DockerClient) -> docker.models.containers.Container | None:
+    try:
+        return engine.containers.get(CONTAINER)
+    except docker.errors.NotFound:
+        return None
+
+
+def _stop_container(engine: docker.DockerClient) -> None:
+    container = _container(engine)
+    if container is not None:
+        with log.step("stop the undercloud instance"):
+            container.stop(timeout=60)
+            container.remove(force=True)
+
+
+def _exists(container: docker.models.containers.Container, path: str) -> bool:
+    return bool(container.exec_run(["test", "-e", path]).exit_code == 0)
+
+
+def _remove_if_there(remove: collections.abc.Callable[[], None], what: str) -> None:
+    try:
+        remove()
+    except docker.errors.NotFound:
+        return
+    except docker.errors.APIError as exc:
+        raise errors.Error(f"the {what} cannot be removed: {exc.explanation}") from exc
+
+
+def _release_loop_devices() -> None:
+    """Detach loop devices whose file went with the undercloud's volume."""
+    listing = run.run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"]).stdout
+    for line in listing.splitlines():
+        name, _, backing = line.partition(" ")
+        if "/mnt/state/" in backing or f"/volumes/{VOLUME}/" in backing:
+            run.run(["losetup", "--detach", name], check=False)
