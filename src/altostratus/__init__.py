@@ -1,0 +1,1 @@
+"""Altostratus deploys an OpenStack cloud whose services run in instances of another."""

@@ -1,0 +1,206 @@
+"""Images: what each is made of, its digest, and building those that the cache lacks.
+
+An image is a root file system (a tar archive, shared by all its formats) in the format of
+one hypervisor. Both are named by the digest of all that goes into them.
+"""
+
+import collections.abc
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import pathlib
+
+from diskimage_builder import element_dependencies
+
+from altostratus import archive, log, rootfs
+
+RELEASE = "2026.2"
+DEBIAN = "bookworm"
+SUFFIXES = {"docker": "tar", "lxc": "raw"}
+
+# Raised when the way images are made changes in a manner that no input shows.
+_PIPELINE = 1
+_BASE = ("debian-base", "base", "agent-software")
+_WHEELS = ("cached-base", "native-wheels")
+_IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageSpec:
+    """What an image holds and which hypervisor it is for."""
+
+    services: tuple[str, ...]
+    hypervisor: str
+    elements: tuple[str, ...]
+    locks: tuple[str, ...] = ()
+    release: str = RELEASE
+    debian: str = DEBIAN
+
+    @property
+    def name(self) -> str:
+        return f"altostratus-{'+'.join(self.services)}-{self.hypervisor}"
+
+
+def wanted(services: collections.abc.Iterable[str], hypervisor: str) -> ImageSpec:
+    """The image that runs these services on this hypervisor, an element for each of them."""
+    names = tuple(sorted(services))
+    locks = tuple(name for name in names if _release_file(RELEASE, name).exists())
+    return ImageSpec(names, hypervisor, names, locks)
+
+
+def undercloud_image() -> ImageSpec:
+    """The image of a whole undercloud in one Docker container."""
+    return ImageSpec(("undercloud",), "docker", ("undercloud",), ("openstack",))
+
+
+def cache_directory() -> pathlib.Path:
+    """Where images and all that helps building them is kept; safe to delete as a whole."""
+    return pathlib.Path(os.environ.get("ALTOSTRATUS_CACHE", "/var/cache/altostratus"))
+
+
+def digest(spec: ImageSpec) -> str:
+    """sha256 over everything that goes into the image."""
+    return _sha256({"root": _root_digest(spec), "hypervisor": spec.hypervisor})
+
+
+def path(spec: ImageSpec) -> pathlib.Path:
+    """The image's file in the cache, whether it is there or not."""
+    suffix = SUFFIXES[spec.hypervisor]
+    return cache_directory() / "images" / f"{spec.name}-{digest(spec)[:16]}.{suffix}"
+
+
+def build(spec: ImageSpec) -> pathlib.Path:
+    """Build the image unless the cache holds it; safe to interrupt and run again."""
+    target = path(spec)
+    if target.exists():
+        return target
+    with _locked():
+        if target.exists():
+            return target
+        root = _service_root(spec)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with log.step(f"write {target.name}"):
+            if spec.hypervisor == "docker":
+                tag = f"{spec.name.removesuffix('-docker')}:{digest(spec)[:16]}"
+                archive.write_docker_archive(root, target, tag)
+            else:
+                archive.write_ext4(root, target)
+    return target
+
+
+def _service_root(spec: ImageSpec) -> pathlib.Path:
+    target = cache_directory() / "roots" / f"{_root_digest(spec)}.tar"
+    if target.exists():
+        return target
+    base = _base_root(spec)
+    wheels = _wheels(spec, base) if spec.locks else None
+    with log.step(f"build the root of {'+'.join(spec.services)}"):
+        files = [(f"locks/{lock}.txt", _release_file(spec.release, lock)) for lock in spec.locks]
+        if wheels:
+            files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, wheels)]
+        elements = ("cached-base", *spec.elements)
+        name = "+".join(spec.services)
+        root = rootfs.Root(name, elements, spec.debian, tuple(files), base)
+        rootfs.build(root, target, cache_directory())
+    return target
+
+
+def _base_root(spec: ImageSpec) -> pathlib.Path:
+    cache = cache_directory()
+    target = cache / "roots" / f"base-{_base_digest(spec)}.tar"
+    if target.exists():
+        return target
+    sources = _release_file(spec.release, "sources")
+    heat_agents = cache / "sources" / _sha256(sources.read_text())
+    if not heat_agents.exists():
+        with log.step("fetch the source of heat-agents"):
+            rootfs.fetch_source(sources, heat_agents, cache)
+    with log.step(f"build the base root of Debian {spec.debian}"):
+        agent = _release_file(spec.release, "agent")
+        files = (("agent.txt", agent), ("heat-agents", heat_agents))
+        root = rootfs.Root("base", _BASE, spec.debian, files)
+        rootfs.build(root, target, cache)
+    return target
+
+
+def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
+    """The folder of wheels that need a compiler, which no image holds."""
+    native = _release_file(spec.release, "native")
+    inputs = [native.read_text(), _elements_digest(_WHEELS), spec.debian, _PIPELINE]
+    target = cache_directory() / "wheels" / _sha256(inputs)
+    if not target.exists():
+        with log.step("build the wheels that need a compiler"):
+            root = rootfs.Root("wheels", _WHEELS, spec.debian, (("native.txt", native),), base)
+            rootfs.build_wheels(root, target, cache_directory())
+    return target
+
+
+def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
+    # libvirt's binding is for compute processes alone: only the whole lot has them.
+    prefix = "" if "openstack" in spec.locks else "uwsgi"
+    return [wheel for wheel in sorted(wheels.glob("*.whl")) if wheel.name.lower().startswith(prefix)]
+
+
+def _root_digest(spec: ImageSpec) -> str:
+    locks = [_release_file(spec.release, lock).read_text() for lock in (*spec.locks, "native")]
+    elements = _elements_digest(("cached-base", *spec.elements))
+    return _sha256([_base_digest(spec), elements, spec.services, locks])
+
+
+def _base_digest(spec: ImageSpec) -> str:
+    texts = [_release_file(spec.release, name).read_text() for name in ("agent", "sources")]
+    return _sha256([_PIPELINE, spec.debian, _elements_digest(_BASE), texts])
+
+
+@functools.cache
+def _elements_digest(elements: tuple[str, ...]) -> str:
+    """Over the files of these elements, of those they depend on, and of what they copy."""
+    builtin = pathlib.Path(element_dependencies.__file__).with_name("elements")
+    found = element_dependencies.get_elements(elements, f"{rootfs.ELEMENTS}:{builtin}")
+    content: dict[str, object] = {"diskimage-builder": rootfs.dib_version()}
+    for name, place in sorted(found):
+        element = pathlib.Path(place)
+        if not element.is_relative_to(rootfs.ELEMENTS):
+            content[name] = "diskimage-builder"
+            continue
+        content[name] = _tree(element)
+        sources = element / "repository-sources"
+        for source in sources.read_text().split() if sources.exists() else ():
+            content[f"{name}: {source}"] = _tree(rootfs.REPOSITORY / source)
+    return _sha256(content)
+
+
+def _tree(place: pathlib.Path) -> dict[str, tuple[int, str]]:
+    """The mode and digest of each file under a folder, or of the one file."""
+    paths = [place] if place.is_file() else sorted(place.rglob("*"))
+    return {
+        str(path.relative_to(place)): (
+            path.stat().st_mode & 0o111,
+            hashlib.sha256(path.read_bytes()).hexdigest(),
+        )
+        for path in paths
+        if path.is_file() and not _IGNORED & set(path.relative_to(place).parts)
+    }
+
+
+def _release_file(release: str, name: str) -> pathlib.Path:
+    return rootfs.REPOSITORY / "releases" / release / f"{name}.txt"
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked() -> collections.abc.Iterator[None]:
+    """Let one build at a time use the cache, and begin with what an interrupted one left."""
+    cache = cache_directory()
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rootfs.clear_leftovers(cache)
+        yield
