@@ -14,7 +14,7 @@ import json
 import os
 import pathlib
 
-from diskimage_builder import element_dependencies
+from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
 from altostratus import archive, log, rootfs
 
