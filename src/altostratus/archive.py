@@ -32,7 +32,7 @@ def write_docker_archive(root: pathlib.Path, target: pathlib.Path, tag: str) -> 
     name = f"{hashlib.sha256(content).hexdigest()}.json"
     manifest = [{"Config": name, "RepoTags": [tag], "Layers": [f"{layer}/layer.tar"]}]
     new = target.with_name(f"{target.name}.new")
-    with tarfile.open(new, "w", format=tarfile.PAX_FORMAT, copybufsize=_CHUNK) as archive:
+    with tarfile.TarFile(new, "w", format=tarfile.PAX_FORMAT, copybufsize=_CHUNK) as archive:
         archive.add(root, f"{layer}/layer.tar", filter=_anonymous)
         _add_bytes(archive, name, content)
         _add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
@@ -52,7 +52,7 @@ def write_ext4(root: pathlib.Path, target: pathlib.Path) -> None:
     # In a mount namespace of its own the mount, and with it the loop device, ends with
     # the process, however that ends.
     script = (
-        "mount -t tmpfs none /mnt && mkdir /mnt/root && mount -o loop,noatime \"$0\" /mnt/root"
+        'mount -t tmpfs none /mnt && mkdir /mnt/root && mount -o loop,noatime "$0" /mnt/root'
         " && tar -C /mnt/root --numeric-owner --xattrs --xattrs-include='*' -xf \"$1\""
         " && umount /mnt/root"
     )

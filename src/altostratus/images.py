@@ -8,15 +8,18 @@ import collections.abc
 import contextlib
 import dataclasses
 import fcntl
-import functools
 import hashlib
 import json
+import logging
 import os
 import pathlib
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
 from altostratus import archive, log, rootfs
+
+# That our `base` takes the place of diskimage-builder's is meant, and no news.
+logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 
 RELEASE = "2026.2"
 DEBIAN = "bookworm"
@@ -39,17 +42,23 @@ class ImageSpec:
     locks: tuple[str, ...] = ()
     release: str = RELEASE
     debian: str = DEBIAN
+    repository: pathlib.Path = rootfs.REPOSITORY
 
     @property
     def name(self) -> str:
         return f"altostratus-{'+'.join(self.services)}-{self.hypervisor}"
 
 
-def wanted(services: collections.abc.Iterable[str], hypervisor: str) -> ImageSpec:
+def wanted(
+    services: collections.abc.Iterable[str],
+    hypervisor: str,
+    repository: pathlib.Path = rootfs.REPOSITORY,
+) -> ImageSpec:
     """The image that runs these services on this hypervisor, an element for each of them."""
     names = tuple(sorted(services))
-    locks = tuple(name for name in names if _release_file(RELEASE, name).exists())
-    return ImageSpec(names, hypervisor, names, locks)
+    release = repository / "releases" / RELEASE
+    locks = tuple(name for name in names if (release / f"{name}.txt").exists())
+    return ImageSpec(names, hypervisor, names, locks, repository=repository)
 
 
 def undercloud_image() -> ImageSpec:
@@ -99,12 +108,12 @@ def _service_root(spec: ImageSpec) -> pathlib.Path:
     base = _base_root(spec)
     wheels = _wheels(spec, base) if spec.locks else None
     with log.step(f"build the root of {'+'.join(spec.services)}"):
-        files = [(f"locks/{lock}.txt", _release_file(spec.release, lock)) for lock in spec.locks]
+        files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
         if wheels:
             files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, wheels)]
         elements = ("cached-base", *spec.elements)
         name = "+".join(spec.services)
-        root = rootfs.Root(name, elements, spec.debian, tuple(files), base)
+        root = rootfs.Root(name, elements, spec.debian, tuple(files), base, spec.repository)
         rootfs.build(root, target, cache_directory())
     return target
 
@@ -114,27 +123,33 @@ def _base_root(spec: ImageSpec) -> pathlib.Path:
     target = cache / "roots" / f"base-{_base_digest(spec)}.tar"
     if target.exists():
         return target
-    sources = _release_file(spec.release, "sources")
+    sources = _lock_file(spec, "sources")
     heat_agents = cache / "sources" / _sha256(sources.read_text())
     if not heat_agents.exists():
         with log.step("fetch the source of heat-agents"):
             rootfs.fetch_source(sources, heat_agents, cache)
     with log.step(f"build the base root of Debian {spec.debian}"):
-        agent = _release_file(spec.release, "agent")
+        agent = _lock_file(spec, "agent")
         files = (("agent.txt", agent), ("heat-agents", heat_agents))
-        root = rootfs.Root("base", _BASE, spec.debian, files)
+        root = rootfs.Root("base", _BASE, spec.debian, files, None, spec.repository)
         rootfs.build(root, target, cache)
     return target
 
 
 def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
     """The folder of wheels that need a compiler, which no image holds."""
-    native = _release_file(spec.release, "native")
-    inputs = [native.read_text(), _elements_digest(_WHEELS), spec.debian, _PIPELINE]
+    native = _lock_file(spec, "native")
+    inputs = [
+        native.read_text(),
+        _elements_digest(_WHEELS, spec.repository),
+        spec.debian,
+        _PIPELINE,
+    ]
     target = cache_directory() / "wheels" / _sha256(inputs)
     if not target.exists():
         with log.step("build the wheels that need a compiler"):
-            root = rootfs.Root("wheels", _WHEELS, spec.debian, (("native.txt", native),), base)
+            files = (("native.txt", native),)
+            root = rootfs.Root("wheels", _WHEELS, spec.debian, files, base, spec.repository)
             rootfs.build_wheels(root, target, cache_directory())
     return target
 
@@ -142,35 +157,37 @@ def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
 def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
     # libvirt's binding is for compute processes alone: only the whole lot has them.
     prefix = "" if "openstack" in spec.locks else "uwsgi"
-    return [wheel for wheel in sorted(wheels.glob("*.whl")) if wheel.name.lower().startswith(prefix)]
+    return [
+        wheel for wheel in sorted(wheels.glob("*.whl")) if wheel.name.lower().startswith(prefix)
+    ]
 
 
 def _root_digest(spec: ImageSpec) -> str:
-    locks = [_release_file(spec.release, lock).read_text() for lock in (*spec.locks, "native")]
-    elements = _elements_digest(("cached-base", *spec.elements))
+    locks = [_lock_file(spec, lock).read_text() for lock in (*spec.locks, "native")]
+    elements = _elements_digest(("cached-base", *spec.elements), spec.repository)
     return _sha256([_base_digest(spec), elements, spec.services, locks])
 
 
 def _base_digest(spec: ImageSpec) -> str:
-    texts = [_release_file(spec.release, name).read_text() for name in ("agent", "sources")]
-    return _sha256([_PIPELINE, spec.debian, _elements_digest(_BASE), texts])
+    texts = [_lock_file(spec, name).read_text() for name in ("agent", "sources")]
+    return _sha256([_PIPELINE, spec.debian, _elements_digest(_BASE, spec.repository), texts])
 
 
-@functools.cache
-def _elements_digest(elements: tuple[str, ...]) -> str:
+def _elements_digest(elements: tuple[str, ...], repository: pathlib.Path) -> str:
     """Over the files of these elements, of those they depend on, and of what they copy."""
+    ours = (repository / "elements").resolve()
     builtin = pathlib.Path(element_dependencies.__file__).with_name("elements")
-    found = element_dependencies.get_elements(elements, f"{rootfs.ELEMENTS}:{builtin}")
+    found = element_dependencies.get_elements(elements, f"{ours}:{builtin}")
     content: dict[str, object] = {"diskimage-builder": rootfs.dib_version()}
     for name, place in sorted(found):
         element = pathlib.Path(place)
-        if not element.is_relative_to(rootfs.ELEMENTS):
+        if not element.is_relative_to(ours):
             content[name] = "diskimage-builder"
             continue
         content[name] = _tree(element)
         sources = element / "repository-sources"
         for source in sources.read_text().split() if sources.exists() else ():
-            content[f"{name}: {source}"] = _tree(rootfs.REPOSITORY / source)
+            content[f"{name}: {source}"] = _tree(repository / source)
     return _sha256(content)
 
 
@@ -187,8 +204,8 @@ def _tree(place: pathlib.Path) -> dict[str, tuple[int, str]]:
     }
 
 
-def _release_file(release: str, name: str) -> pathlib.Path:
-    return rootfs.REPOSITORY / "releases" / release / f"{name}.txt"
+def _lock_file(spec: ImageSpec, name: str) -> pathlib.Path:
+    return spec.repository / "releases" / spec.release / f"{name}.txt"
 
 
 def _sha256(value: object) -> str:

@@ -94,7 +94,10 @@ def _pip_setting(name: str) -> str | None:
 def _apt_settings(has_bundle: bool) -> str:
     lines = run.run(["apt-config", "dump"]).stdout.splitlines()
     kept = [
-        line for line in lines if _APT_SETTING.fullmatch(line) and not line.endswith('"";')
+        line
+        for line in lines
+        if _APT_SETTING.fullmatch(line)
+        and not line.endswith('"";')
         and "cainfo" not in line.lower()
     ]
     if has_bundle:

@@ -15,7 +15,6 @@ import tarfile
 from altostratus import errors, registries, run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-ELEMENTS = REPOSITORY / "elements"
 _LAST_LINES = 15
 
 
@@ -28,6 +27,7 @@ class Root:
     debian: str
     files: tuple[tuple[str, pathlib.Path], ...] = ()
     base: pathlib.Path | None = None
+    repository: pathlib.Path = REPOSITORY
 
 
 def build(root: Root, target: pathlib.Path, cache: pathlib.Path) -> None:
@@ -132,7 +132,7 @@ def _environment(root: Root, work: pathlib.Path, cache: pathlib.Path) -> dict[st
     settings = {
         "ALTOSTRATUS_CACHE": cache,
         "ALTOSTRATUS_INPUTS": work / "inputs",
-        "ALTOSTRATUS_REPOSITORY": REPOSITORY,
+        "ALTOSTRATUS_REPOSITORY": root.repository,
         "DIB_DISTRIBUTION_MIRROR": registries.debian_mirror(root.debian),
         "DIB_IMAGE_CACHE": cache / "dib",
         # Its own measuring of the tree is for a disk image that is not made here.
@@ -141,7 +141,7 @@ def _environment(root: Root, work: pathlib.Path, cache: pathlib.Path) -> dict[st
         "DIB_MANIFEST_SAVE_DIR": work / "manifests",
         "DIB_NO_TMPFS": 1,
         "DIB_RELEASE": root.debian,
-        "ELEMENTS_PATH": ELEMENTS,
+        "ELEMENTS_PATH": root.repository / "elements",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
         "PATH": f"{tools}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -1,0 +1,160 @@
+"""Images as really built: slow, as root, and with the package mirrors in reach."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+
+from altostratus import images, registries
+
+pytestmark = pytest.mark.build
+
+BUILD = (
+    "import dataclasses; from altostratus import images;"
+    "spec = images.wanted(('mariadb',), 'docker');"
+    "images.build(dataclasses.replace(spec, services=('interrupted',)))"
+)
+
+
+@pytest.fixture(scope="module")
+def spec() -> images.ImageSpec:
+    return images.wanted(("mariadb",), "docker")
+
+
+@pytest.fixture(scope="module")
+def root(spec: images.ImageSpec) -> dict[str, bytes]:
+    """The content of each file of the image's root that could tell of this machine."""
+    with tarfile.open(images.build(spec)) as outer:
+        layer = next(member for member in outer if member.name.endswith("/layer.tar"))
+        with tarfile.open(fileobj=outer.extractfile(layer)) as tar:
+            return {
+                member.name.removeprefix("."): _read(tar, member)
+                for member in tar
+                if member.isreg() or member.isdir() or member.issym()
+            }
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member) if member.isreg() and member.size < 4_000_000 else None
+    return file.read() if file else b""
+
+
+def test_second_build_builds_nothing(spec: images.ImageSpec) -> None:
+    target = images.build(spec)
+    before = target.stat().st_mtime_ns
+    start = time.monotonic()
+    assert images.build(spec) == target
+    assert target.stat().st_mtime_ns == before
+    assert time.monotonic() - start < 2
+
+
+def test_apt_sources_are_debians_own(root: dict[str, bytes]) -> None:
+    sources = [name for name in root if re.match(r"/etc/apt/sources\.list(\.d/.+)?$", name)]
+    assert [name for name in sources if root[name]] == ["/etc/apt/sources.list.d/debian.sources"]
+    uris = re.findall(rb"URIs: (.*)", root["/etc/apt/sources.list.d/debian.sources"])
+    assert [uri.decode() for uri in uris] == [registries.DEBIAN, registries.DEBIAN_SECURITY]
+
+
+def test_certificates_are_debians_own(root: dict[str, bytes]) -> None:
+    packaged = {
+        _certificates(content).pop()
+        for name, content in root.items()
+        if name.startswith("/usr/share/ca-certificates/") and name.endswith(".crt")
+    }
+    trusted = _certificates(root["/etc/ssl/certs/ca-certificates.crt"])
+    assert trusted
+    assert trusted <= packaged
+    assert not [name for name in root if name.startswith("/usr/local/share/ca-certificates/")]
+
+
+def test_nothing_of_the_build_stays(root: dict[str, bytes]) -> None:
+    left = [
+        name
+        for name in root
+        if name.startswith(("/tmp/", "/root/.cache", "/etc/dib-manifests", "/var/lib/apt/lists/"))
+        or name in ("/etc/apt/apt.conf.d/99altostratus-build", "/etc/pip.conf")
+        or re.match(r"/etc/ssh/ssh_host_|/var/cache/apt/archives/.*\.deb", name)
+    ]
+    assert left == []
+    assert root["/etc/machine-id"] == root["/etc/resolv.conf"] == b""
+
+
+def test_no_file_names_a_registry_of_this_machine(root: dict[str, bytes]) -> None:
+    settings = " ".join(registries.environment(None).values())
+    mirrors = " ".join(uri for uri, _ in registries.apt_sources(images.DEBIAN))
+    hosts = set(re.findall(r"https?://(?:[^/@\s]*@)?([^/:\s]+)", f"{settings} {mirrors}"))
+    hosts -= {"deb.debian.org", "security.debian.org", "pypi.org"}
+    named = [name for name, content in root.items() for host in hosts if host.encode() in content]
+    assert named == []
+
+
+def test_image_holds_no_compiler(root: dict[str, bytes]) -> None:
+    assert not [name for name in root if re.fullmatch(r"/usr/bin/(gcc|cc|ld|as|make)(-.*)?", name)]
+
+
+def test_root_can_log_in_with_a_key_only(root: dict[str, bytes]) -> None:
+    assert re.search(rb"^root:[*!]", root["/etc/shadow"], re.MULTILINE)
+    passwords = [line.split(b":")[1] for line in root["/etc/shadow"].splitlines()]
+    assert all(password.startswith((b"!", b"*")) for password in passwords)
+    sshd = root["/etc/ssh/sshd_config.d/10-altostratus.conf"]
+    assert b"PasswordAuthentication no" in sshd
+
+
+def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
+    image = images.build(images.wanted(("mariadb",), "lxc"))
+    check = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stdout
+    command = ["debugfs", "-R", "cat /usr/local/sbin/refresh-instance", image]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "os-refresh-config" in said
+    assert image.stat().st_blocks * 512 <= image.stat().st_size
+
+
+def test_killed_build_leaves_nothing_that_matters() -> None:
+    cache = images.cache_directory()
+    log = cache / "logs" / "interrupted.log"
+    log.unlink(missing_ok=True)
+    build = subprocess.Popen([sys.executable, "-c", BUILD], env=_environment())
+    _wait(lambda: log.exists() and "install.d" in log.read_text())
+    os.kill(build.pid, signal.SIGKILL)
+    build.wait()
+    _wait(lambda: not _processes_in(cache / "build"))
+    assert str(cache / "build") not in pathlib.Path("/proc/mounts").read_text()
+    done = subprocess.run([sys.executable, "-c", BUILD], env=_environment(), check=False)
+    assert done.returncode == 0
+    for image in (cache / "images").glob("altostratus-interrupted-*"):
+        image.unlink()
+    assert not list((cache / "build").glob("*"))
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def _wait(until: object) -> None:
+    assert callable(until)
+    deadline = time.monotonic() + 240
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _processes_in(folder: pathlib.Path) -> list[str]:
+    found = []
+    for link in pathlib.Path("/proc").glob("[0-9]*/root"):
+        try:
+            found += [link.parent.name] if str(folder) in os.readlink(link) else []
+        except OSError:
+            continue
+    return found
+
+
+def _certificates(bundle: bytes) -> set[bytes]:
+    pattern = rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----"
+    return {re.sub(rb"\s", b"", found) for found in re.findall(pattern, bundle, re.DOTALL)}
