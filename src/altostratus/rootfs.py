@@ -8,6 +8,7 @@ import dataclasses
 import importlib.metadata
 import os
 import pathlib
+import re
 import shutil
 import sys
 import tarfile
@@ -119,11 +120,17 @@ def _disk_image_create(root: Root, work: pathlib.Path, cache: pathlib.Path) -> N
     ]  # fmt: skip
     done = run.run(command, env=_environment(root, work, cache), check=False)
     if done.returncode:
-        lines = log.read_text().splitlines()[-_LAST_LINES:] if log.exists() else [done.stderr]
         raise errors.Error(
-            "\n".join([f"diskimage-builder failed on {root.name}:", *lines]),
+            f"diskimage-builder failed on {root.name}:\n{_last_words(log) or done.stderr}",
             hint=f"read the whole log: less {log}",
         )
+
+
+def _last_words(log: pathlib.Path) -> str:
+    """The end of the log but for the clearing up that follows every failure."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    noise = re.compile(r"\| (Unmount |INFO |Killing )")
+    return "\n".join([line for line in lines if not noise.search(line)][-_LAST_LINES:])
 
 
 def _environment(root: Root, work: pathlib.Path, cache: pathlib.Path) -> dict[str, str]:
