@@ -1,0 +1,149 @@
+"""The container of an instance: pure functions from instance, flavor and image to its spec."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nova_altostratus import configdrive, statedisk
+from nova_altostratus.conf import CONF
+
+LABEL = "altostratus.instance"
+LABEL_HOST = "altostratus.host"
+LABEL_NAME = "altostratus.name"
+LABEL_MEMORY = "altostratus.memory_mb"
+LABEL_DISK = "altostratus.disk_gb"
+LABEL_VCPUS = "altostratus.vcpus"
+
+GATE = "/run/altostratus.gate"
+_CPU_PERIOD_US = 100_000
+
+# PID 1 waits until its network is there, and only then becomes the init. Shells that cannot
+# read the gate must not start an init without a network: `&&`.
+INIT = f"read -r _ < {GATE} && exec /sbin/init"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the machine keeps what belongs to one instance."""
+
+    directory: Path
+
+    @property
+    def gate(self) -> Path:
+        """The pipe through which PID 1 is told to go on."""
+        return self.directory / "gate"
+
+    @property
+    def config_drive(self) -> Path:
+        """The config drive's content."""
+        return self.directory / "config_drive"
+
+    @property
+    def state(self) -> Path:
+        """Where the state disk is mounted while the container starts."""
+        return self.directory / "state"
+
+
+def place(instance: Any) -> Place:
+    """Return where the machine keeps what belongs to an instance."""
+    return Place(Path(CONF.instances_path, instance.uuid))
+
+
+def name(uuid: str) -> str:
+    """Return the name of an instance's container."""
+    return f"nova-{uuid}"
+
+
+def spec(instance: Any, image: str, nameservers: list[str]) -> dict[str, Any]:
+    """Return what the engine is asked to create for an instance.
+
+    :param image: the engine's id of the image
+    """
+    flavor = instance.flavor
+    return {
+        "Image": image,
+        "Hostname": instance.hostname,
+        **_process(),
+        "Labels": _labels(instance, flavor),
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Dns": nameservers,
+            "RestartPolicy": {"Name": "no"},
+            "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
+            **_limits(flavor),
+            **_privileges(),
+            **_filesystems(instance),
+        },
+    }
+
+
+def _process() -> dict[str, Any]:
+    return {
+        "Entrypoint": ["/bin/sh", "-c", INIT],
+        "Cmd": [],
+        "User": "0:0",
+        "Env": ["container=docker"],
+        "Tty": True,
+        "StopSignal": "SIGRTMIN+3",
+    }
+
+
+def _labels(instance: Any, flavor: Any) -> dict[str, str]:
+    return {
+        LABEL: instance.uuid,
+        LABEL_HOST: CONF.host,
+        LABEL_NAME: instance.name,
+        LABEL_MEMORY: str(flavor.memory_mb),
+        LABEL_DISK: str(flavor.root_gb),
+        LABEL_VCPUS: str(flavor.vcpus),
+    }
+
+
+def _limits(flavor: Any) -> dict[str, Any]:
+    memory = flavor.memory_mb << 20
+    return {
+        "Memory": memory,
+        "MemorySwap": memory,  # with swap: none beyond the memory
+        "CpuPeriod": _CPU_PERIOD_US,
+        "CpuQuota": flavor.vcpus * _CPU_PERIOD_US,
+        "PidsLimit": CONF.altostratus.pids_limit,
+    }
+
+
+def _privileges() -> dict[str, Any]:
+    # An engine's default seccomp profile stays in force because none is named here.
+    security = ["no-new-privileges"] if CONF.altostratus.no_new_privileges else []
+    return {
+        "Privileged": False,
+        "CapDrop": ["ALL"],
+        "CapAdd": sorted(CONF.altostratus.capabilities),
+        "SecurityOpt": security,
+        "CgroupnsMode": "private",
+        "IpcMode": "private",
+    }
+
+
+def _filesystems(instance: Any) -> dict[str, Any]:
+    at = place(instance)
+    mounts = [_bind(at.gate, GATE, read_only=True)]
+    mounts.append(_bind(at.config_drive, configdrive.TARGET, read_only=True))
+    if statedisk.wanted(instance):
+        mounts.append(_bind(at.state, statedisk.TARGET, read_only=False))
+    return {
+        "Mounts": mounts,
+        "Tmpfs": {
+            "/run": "rw,nosuid,nodev,mode=755",
+            "/run/lock": "rw,nosuid,nodev,noexec,mode=1777,size=8m",
+            "/tmp": "rw,nosuid,nodev,exec,mode=1777",
+        },
+    }
+
+
+def _bind(source: Path, target: str, *, read_only: bool) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": str(source),
+        "Target": target,
+        "ReadOnly": read_only,
+        "BindOptions": {"Propagation": "rprivate"},
+    }

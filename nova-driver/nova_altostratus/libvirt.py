@@ -1,0 +1,280 @@
+"""LibvirtDriver: nova's own, made fit to share a node and to run full systems in LXC.
+
+Nova's driver is right for machines. Three things are added for LXC, at its own hooks: the config
+drive, which it writes and never attaches; the state disk; and a network whose TCP works through
+Open vSwitch's user-space datapath.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+from nova.virt import configdrive as nova_configdrive
+from nova.virt.libvirt import config as vconfig
+from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+
+from nova_altostratus import configdrive, network, resources, statedisk
+from nova_altostratus.conf import CONF
+from nova_altostratus.root import Root
+
+LOG = logging.getLogger(__name__)
+
+_CPU_PERIOD_US = 100_000
+
+
+class MountedDirectory(vconfig.LibvirtConfigGuestFilesys):
+    """A directory of the machine's at a path in the instance."""
+
+    def __init__(self, source: Path, target: str, read_only: bool) -> None:
+        super().__init__()
+        self.source_dir = str(source)
+        self.target_dir = target
+        self.read_only = read_only
+
+    def format_dom(self) -> Any:
+        """Return the XML, with the one element that Nova's class lacks."""
+        element = super().format_dom()
+        if self.read_only:
+            element.append(etree.Element("readonly"))
+        return element
+
+
+class LibvirtDriver(libvirt_driver.LibvirtDriver):
+    """Nova's libvirt driver under a name, a share and a network host of its own."""
+
+    def __init__(self, virtapi: Any, read_only: bool = False, root: Root | None = None) -> None:
+        super().__init__(virtapi, read_only)
+        self.root = root or Root()
+
+    # One of several compute processes of a node
+
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        """Return a name that the node's other compute processes do not have."""
+        return [resources.node_name()]
+
+    def get_nodenames_by_uuid(self, refresh: bool = False) -> dict[str, str]:
+        """Return the same name by the node's id."""
+        return {self._host.get_node_uuid(): resources.node_name()}
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Return the share in place of the whole machine."""
+        return {**super().get_available_resource(nodename), **resources.share()}
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Report the share in place of the whole machine."""
+        super().update_provider_tree(provider_tree, nodename, allocations)
+        resources.report(provider_tree, nodename, hypervisor())
+
+    def network_binding_host_id(self, context: Any, instance: Any) -> str:
+        """Return the host that ports are bound to."""
+        return resources.binding_host()
+
+    def manages_network_binding_host_id(self) -> bool:
+        """Keep Nova from binding ports to the compute process's own host."""
+        return True
+
+    # LXC: what the domain has
+
+    def _get_guest_storage_config(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        disk_info: Any,
+        rescue: Any,
+        block_device_info: Any,
+        flavor: Any,
+        os_type: Any,
+    ) -> list[Any]:
+        devices = super()._get_guest_storage_config(
+            context, instance, image_meta, disk_info, rescue, block_device_info, flavor, os_type
+        )
+        if not is_lxc():
+            return devices
+        directory = _directory(instance)
+        if nova_configdrive.required_by(instance):
+            source = directory / "config_drive"
+            devices.append(MountedDirectory(source, configdrive.TARGET, read_only=True))
+        if statedisk.wanted(instance):
+            source = directory / "state"
+            devices.append(MountedDirectory(source, statedisk.TARGET, read_only=False))
+        return devices
+
+    def _update_guest_cputune(self, guest: Any, flavor: Any) -> None:
+        super()._update_guest_cputune(guest, flavor)
+        if not (is_lxc() and self._host.is_cpu_control_policy_capable()):
+            return
+        # Unlike a machine's, a container's vcpus are only a number unless a quota makes them true.
+        guest.cputune = guest.cputune or vconfig.LibvirtConfigGuestCPUTune()
+        if guest.cputune.quota is None:
+            guest.cputune.period = _CPU_PERIOD_US
+            guest.cputune.quota = _CPU_PERIOD_US * flavor.vcpus
+
+    def _create_configdrive(
+        self, context: Any, instance: Any, injection_info: Any, rescue: bool = False
+    ) -> None:
+        if not is_lxc():
+            super()._create_configdrive(context, instance, injection_info, rescue)
+            return
+        instance.device_metadata = self._build_device_metadata(context, instance)
+        if nova_configdrive.required_by(instance):
+            configdrive.write(
+                _directory(instance) / "config_drive",
+                instance,
+                injection_info.files,
+                injection_info.admin_pass,
+                injection_info.network_info,
+                user_base(),
+            )
+
+    # LXC: its life
+
+    @contextlib.contextmanager
+    def _lxc_disk_handler(
+        self, context: Any, instance: Any, image_meta: Any, block_device_info: Any
+    ) -> Iterator[None]:
+        """Have root file system and state disk there, owned by the instance, while it starts."""
+        with contextlib.ExitStack() as held:
+            if is_lxc():
+                self._own_root(instance)
+                self._hold_state_disk(instance, held)
+            held.enter_context(
+                super()._lxc_disk_handler(context, instance, image_meta, block_device_info)
+            )
+            yield
+
+    def _own_root(self, instance: Any) -> None:
+        """Shift the root file system into the user namespace before Nova would.
+
+        Nova's way takes the setuid bits from every program, and an interrupted one gives files
+        to nobody. It leaves alone what it finds shifted.
+        """
+        statedisk.make_loop_nodes(self.root)
+        disk, at = _directory(instance) / "disk", _directory(instance) / "rootfs"
+        if not (user_base() and disk.is_file()):
+            return
+        at.mkdir(exist_ok=True)
+        statedisk.detach(at, self.root)
+        self.root.run("mount", "-o", "loop", str(disk), str(at))
+        try:
+            statedisk.shift(at, user_base())
+        finally:
+            statedisk.detach(at, self.root)
+
+    def _hold_state_disk(self, instance: Any, held: contextlib.ExitStack) -> None:
+        disk = statedisk.wanted(instance)
+        if disk:
+            statedisk.prepare(disk, self.root)
+            at = _directory(instance) / "state"
+            held.enter_context(statedisk.mounted(disk, at, user_base(), self.root))
+
+    def _create_guest(
+        self,
+        context: Any,
+        xml: str,
+        instance: Any,
+        power_on: bool = True,
+        pause: bool = False,
+        post_xml_callback: Any = None,
+    ) -> Any:
+        guest = super()._create_guest(
+            context,
+            xml,
+            instance,
+            power_on=power_on,
+            pause=pause,
+            post_xml_callback=post_xml_callback,
+        )
+        if is_lxc() and (power_on or pause):
+            self._switch_offload_off(instance, guest)
+        return guest
+
+    def _switch_offload_off(self, instance: Any, guest: Any) -> None:
+        network_info = instance.get_network_info()
+        if all(network.offload_is_safe(vif) for vif in network_info):
+            return
+        pid = first_process(guest.id)
+        names = network.Network(self.root, None).names(pid)
+        for name in names:
+            if name != "lo":
+                try:
+                    self.root.in_network_of(pid, "ethtool", "-K", name, "tx", "off")
+                except processutils.ProcessExecutionError as error:
+                    LOG.debug("%s has no checksum offload: %s", name, error, instance=instance)
+
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove what is around an instance, and its state disk if its metadata says so."""
+        statedisk.detach(_directory(instance) / "state", self.root)
+        super().cleanup(
+            context,
+            instance,
+            network_info,
+            block_device_info,
+            destroy_disks,
+            migrate_data,
+            destroy_vifs,
+            destroy_secrets,
+        )
+        if destroy_disks:
+            statedisk.release_if_asked(instance)
+
+
+def hypervisor() -> str:
+    """Return Altostratus's word for what libvirt is used as."""
+    return "lxc" if is_lxc() else "kvm"
+
+
+def is_lxc() -> bool:
+    """Return whether instances are LXC containers."""
+    return CONF.libvirt.virt_type == "lxc"
+
+
+def user_base() -> int:
+    """Return the machine's id of an instance's root; 0 without a user namespace."""
+    for one in CONF.libvirt.uid_maps or ():
+        inside, outside, _count = one.split(":")
+        if inside == "0":
+            return int(outside)
+    return 0
+
+
+def first_process(controller: int) -> int:
+    """Return the init of a container, the one child of its libvirt_lxc process.
+
+    :raises ProcessLookupError: it has ended
+    """
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal() and _parent(int(entry.name)) == controller:
+            return int(entry.name)
+    raise ProcessLookupError(f"libvirt_lxc process {controller} has no child")
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        # The name in brackets may hold anything, brackets and blanks too.
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(after_name.split()[1])
+
+
+def _directory(instance: Any) -> Path:
+    return Path(libvirt_utils.get_instance_path(instance))

@@ -1,0 +1,197 @@
+"""An instance's network interfaces: veth pairs from its network namespace to Open vSwitch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import os_vif
+from nova import exception
+from nova.network import os_vif_util
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+
+from nova_altostratus.root import Root
+
+LOG = logging.getLogger(__name__)
+
+_DATAPATH_OF_KERNEL = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """One network interface: all that is needed to make it."""
+
+    name: str
+    port: str
+    outer: str  # the machine's end, which is plugged into the switch
+    inner: str  # the instance's end before it moved in and got its name
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...]
+    routes: tuple[tuple[str, str], ...]
+    offload: bool
+
+
+def nics(network_info: Any, first: int = 0) -> list[Nic]:
+    """Return the interfaces of an instance, `eth<first>` and up."""
+    return [_nic(vif, f"eth{number}") for number, vif in enumerate(network_info, start=first)]
+
+
+def nameservers(network_info: Any) -> list[str]:
+    """Return the addresses of the networks' name servers, each once."""
+    found = [
+        server["address"]
+        for vif in network_info
+        for subnet in vif["network"]["subnets"]
+        for server in subnet["dns"]
+    ]
+    return list(dict.fromkeys(found))
+
+
+def offload_is_safe(vif: Any) -> bool:
+    """Return whether the switch completes checksums that a guest left to the hardware.
+
+    Open vSwitch's user-space datapath does not on a veth: TCP dies silently while ping works.
+    """
+    details = vif.get("details") or {}
+    return details.get("datapath_type") == _DATAPATH_OF_KERNEL
+
+
+def _nic(vif: Any, name: str) -> Nic:
+    network = vif["network"]
+    return Nic(
+        name=name,
+        port=vif["id"],
+        outer=vif["devname"] or f"tap{vif['id']}"[:14],
+        inner=f"ngu{vif['id']}"[:14],
+        mac=vif["address"],
+        mtu=network.get_meta("mtu") or 1500,
+        addresses=tuple(
+            f"{ip['address']}/{subnet.as_netaddr().prefixlen}"
+            for subnet in network["subnets"]
+            for ip in subnet["ips"]
+        ),
+        routes=tuple(_routes(network["subnets"])),
+        offload=offload_is_safe(vif),
+    )
+
+
+def _routes(subnets: Any) -> list[tuple[str, str]]:
+    found = []
+    for subnet in subnets:
+        gateway = (subnet["gateway"] or {}).get("address")
+        if gateway:
+            found.append(("::/0" if subnet["version"] == 6 else "0.0.0.0/0", gateway))  # noqa: PLR2004
+        found += [(route["cidr"], route["gateway"]["address"]) for route in subnet["routes"]]
+    return found
+
+
+class Switch:
+    """Open vSwitch through os-vif."""
+
+    def prepare(self) -> None:
+        """Load os-vif's plugins."""
+        os_vif.initialize()
+
+    def plug(self, instance: Any, vif: Any) -> None:
+        """Make the port of an interface's outer end, which exists."""
+        port = os_vif_util.nova_to_osvif_vif(vif)
+        if hasattr(port.port_profile, "create_port"):
+            # Nobody else makes it: there is no libvirt here.
+            port.port_profile.create_port = True
+        os_vif.plug(port, os_vif_util.nova_to_osvif_instance(instance))
+
+    def unplug(self, instance: Any, vif: Any) -> None:
+        """Remove the port of an interface's outer end."""
+        port = os_vif_util.nova_to_osvif_vif(vif)
+        os_vif.unplug(port, os_vif_util.nova_to_osvif_instance(instance))
+
+
+class Network:
+    """Makes, plugs and removes the interfaces of instances."""
+
+    def __init__(self, root: Root, switch: Any) -> None:
+        self.root = root
+        self.switch = switch
+
+    def plug(self, instance: Any, vif: Any, nic: Nic) -> None:
+        """Make an interface and plug its outer end; its inner end waits for the instance.
+
+        :raises VirtualInterfacePlugException: it cannot be made or plugged
+        """
+        try:
+            self.root.run("ip", "-batch", "-", stdin=_pair(nic, self.exists(nic.outer)))
+            self.switch.plug(instance, vif)
+        except Exception as error:
+            reason = getattr(error, "stderr", None) or error
+            raise exception.VirtualInterfacePlugException(
+                f"Port {nic.port} of instance {instance.uuid}: {reason}"
+            ) from error
+
+    def replug(self, instance: Any, vif: Any, nic: Nic) -> None:
+        """Plug again the outer end of an interface that a running instance has."""
+        if not self.exists(nic.outer):
+            raise exception.VirtualInterfacePlugException(
+                f"Port {nic.port} of instance {instance.uuid}: its interface {nic.outer} is gone; "
+                "a hard reboot makes it again"
+            )
+        self.switch.plug(instance, vif)
+
+    def enter(self, pid: int, nic: Nic) -> None:
+        """Move an interface's inner end to a process's network namespace and set it up there."""
+        try:
+            self.root.run("ip", "link", "set", nic.inner, "netns", str(pid))
+            self.root.in_network_of(pid, "ip", "-batch", "-", stdin=_inside(nic))
+            if not nic.offload:
+                self.root.in_network_of(pid, "ethtool", "-K", nic.name, "tx", "off")
+        except processutils.ProcessExecutionError as error:
+            raise exception.VirtualInterfacePlugException(
+                f"Port {nic.port}: cannot set up {nic.name} in the instance: {error.stderr}"
+            ) from error
+
+    def unplug(self, instance: Any, vif: Any, nic: Nic) -> None:
+        """Remove an interface; what is not there is removed already."""
+        try:
+            self.switch.unplug(instance, vif)
+        except Exception:
+            # The interface itself must go all the same, and so must the instance.
+            LOG.exception("Port %s cannot be unplugged", nic.port, instance=instance)
+        if self.exists(nic.outer):
+            self.root.run("ip", "link", "delete", nic.outer, ok=(0, 1))
+
+    def exists(self, device: str) -> bool:
+        """Return whether the machine has a network device."""
+        return bool(self.root.run("ip", "-o", "link", "show", "dev", device, ok=(0, 1)).strip())
+
+    def names(self, pid: int) -> list[str]:
+        """Return the names of the interfaces in a process's network namespace."""
+        lines = self.root.in_network_of(pid, "ip", "-o", "link", "show").splitlines()
+        return [line.split(":")[1].strip().partition("@")[0] for line in lines]
+
+
+def _pair(nic: Nic, leftover: bool) -> str:
+    remove = [f"link delete dev {nic.outer}"] if leftover else []
+    return _batch(
+        *remove,
+        f"link add name {nic.outer} mtu {nic.mtu} type veth peer name {nic.inner} mtu {nic.mtu}",
+        f"link set dev {nic.outer} up",
+    )
+
+
+def _inside(nic: Nic) -> str:
+    return _batch(
+        "link set dev lo up",
+        f"link set dev {nic.inner} name {nic.name}",
+        f"link set dev {nic.name} address {nic.mac} mtu {nic.mtu}",
+        *(f"address add {address} dev {nic.name}{_nodad(address)}" for address in nic.addresses),
+        f"link set dev {nic.name} up",
+        *(f"route add {target} via {gateway} dev {nic.name}" for target, gateway in nic.routes),
+    )
+
+
+def _nodad(address: str) -> str:
+    # Neutron has given the address to nobody else, and duplicate detection would delay it.
+    return " nodad" if ":" in address else ""
+
+
+def _batch(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)
