@@ -28,12 +28,13 @@ class Nic:
     mtu: int
     addresses: tuple[str, ...]
     routes: tuple[tuple[str, str], ...]
+    metric: int  # the first interface's routes come first where several lead to the same place
     offload: bool
 
 
 def nics(network_info: Any, first: int = 0) -> list[Nic]:
     """Return the interfaces of an instance, `eth<first>` and up."""
-    return [_nic(vif, f"eth{number}") for number, vif in enumerate(network_info, start=first)]
+    return [_nic(vif, number) for number, vif in enumerate(network_info, start=first)]
 
 
 def nameservers(network_info: Any) -> list[str]:
@@ -56,10 +57,11 @@ def offload_is_safe(vif: Any) -> bool:
     return details.get("datapath_type") == _DATAPATH_OF_KERNEL
 
 
-def _nic(vif: Any, name: str) -> Nic:
+def _nic(vif: Any, number: int) -> Nic:
     network = vif["network"]
     return Nic(
-        name=name,
+        name=f"eth{number}",
+        metric=number * 100,
         port=vif["id"],
         outer=vif["devname"] or f"tap{vif['id']}"[:14],
         inner=f"ngu{vif['id']}"[:14],
@@ -184,7 +186,10 @@ def _inside(nic: Nic) -> str:
         f"link set dev {nic.name} address {nic.mac} mtu {nic.mtu}",
         *(f"address add {address} dev {nic.name}{_nodad(address)}" for address in nic.addresses),
         f"link set dev {nic.name} up",
-        *(f"route add {target} via {gateway} dev {nic.name}" for target, gateway in nic.routes),
+        *(
+            f"route add {target} via {gateway} dev {nic.name} metric {nic.metric}"
+            for target, gateway in nic.routes
+        ),
     )
 
 

@@ -38,7 +38,9 @@ PROJECT = "0123456789abcdef0123456789abcdef"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "real: needs the machine's Docker Engine and root")
+    config.addinivalue_line(
+        "markers", "real: needs the machine's Docker Engine and root"
+    )
 
 
 @dataclass
@@ -114,16 +116,22 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     # What in nova's metadata asks the database and Neutron.
     no_disks = objects.BlockDeviceMappingList(objects=[])
     monkeypatch.setattr(objects.Instance, "get_bdms", lambda _self: no_disks)
-    monkeypatch.setattr(security_group_api, "get_instance_security_groups", lambda *_: [])
+    monkeypatch.setattr(
+        security_group_api, "get_instance_security_groups", lambda *_: []
+    )
     yield conf
     conf.reset()
     conf.clear_override("host")
 
 
 @pytest.fixture(
-    params=["fake", pytest.param("real", marks=[pytest.mark.real])], name="world", scope="function"
+    params=["fake", pytest.param("real", marks=[pytest.mark.real])],
+    name="world",
+    scope="function",
 )
-def any_world(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Iterator[World]:
+def any_world(
+    request: pytest.FixtureRequest, settings: Any, tmp_path: Path
+) -> Iterator[World]:
     """A world with a fake engine, and the same with the real one."""
     if request.param == "fake":
         yield from _fake_world(settings, tmp_path)
@@ -141,7 +149,10 @@ def fake_world(settings: Any, tmp_path: Path) -> Iterator[World]:
 
 def _fake_world(settings: Any, tmp_path: Path) -> Iterator[World]:
     engine = FakeEngine(tmp_path / "docker.sock")
-    engine.images = {"sha256:feed": "sha256:feed", f"altostratus:{IMAGE}": "sha256:feed"}
+    engine.images = {
+        "sha256:feed": "sha256:feed",
+        f"altostratus:{IMAGE}": "sha256:feed",
+    }
     engine.serve()
     settings.set_override("docker_host", engine.url, "altostratus")
     world = _world(FakeRoot(), engine, tmp_path)
@@ -240,7 +251,11 @@ def new_instance(metadata: dict[str, str] | None = None, **changes: Any) -> Any:
 
 
 def new_vif(
-    number: int = 1, *, active: bool = False, datapath: str = "netdev", gateway: bool = True
+    number: int = 1,
+    *,
+    active: bool = False,
+    datapath: str = "netdev",
+    gateway: bool = True,
 ) -> Any:
     """Return a port on 10.99.<number>.0/24 as Nova describes it."""
     port = f"{number:08x}-{uuid.uuid4().hex[:4]}-4000-8000-000000000000"

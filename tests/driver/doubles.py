@@ -26,7 +26,11 @@ class FakeVirtAPI:
 
     @contextlib.contextmanager
     def wait_for_instance_event(
-        self, instance: Any, event_names: Any, timeout: int = 300, error_callback: Any = None
+        self,
+        instance: Any,
+        event_names: Any,
+        timeout: int = 300,
+        error_callback: Any = None,
     ) -> Iterator[None]:
         self.waited_for = list(event_names)
         happened = threading.Event()
@@ -69,7 +73,9 @@ class FakeRoot(Root):
         self.commands: list[str] = []
         self.devices: set[str] = set()
 
-    def run(self, *command: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> str:
+    def run(
+        self, *command: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)
+    ) -> str:
         self.commands.append(" ".join(command) + (f" <<< {stdin}" if stdin else ""))
         for line in (stdin or "").splitlines() if command[0] == "ip" else ():
             self._link(line.split())
@@ -130,7 +136,13 @@ def docker_archive(*tags: str, note: str = "") -> bytes:
     ).encode()
     name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = [{"Config": name, "RepoTags": list(tags), "Layers": ["layer.tar"]}]
-    return _tar({"layer.tar": layer, name: config, "manifest.json": json.dumps(manifest).encode()})
+    return _tar(
+        {
+            "layer.tar": layer,
+            name: config,
+            "manifest.json": json.dumps(manifest).encode(),
+        }
+    )
 
 
 def _tar(files: dict[str, bytes]) -> bytes:
