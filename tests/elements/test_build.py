@@ -99,6 +99,15 @@ def test_image_holds_no_compiler(root: dict[str, bytes]) -> None:
     assert not [name for name in root if re.fullmatch(r"/usr/bin/(gcc|cc|ld|as|make)(-.*)?", name)]
 
 
+def test_image_holds_what_every_instance_needs(root: dict[str, bytes]) -> None:
+    for program in (
+        "/usr/bin/cloud-init",
+        "/usr/sbin/sshd",
+        "/opt/altostratus/bin/os-collect-config",
+    ):
+        assert program in root
+
+
 def test_root_can_log_in_with_a_key_only(root: dict[str, bytes]) -> None:
     assert re.search(rb"^root:[*!]", root["/etc/shadow"], re.MULTILINE)
     passwords = [line.split(b":")[1] for line in root["/etc/shadow"].splitlines()]
