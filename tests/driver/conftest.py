@@ -1,7 +1,8 @@
 """The worlds that the drivers are tested in: a fake engine always, the real one on demand.
 
 They need an environment with nova; elsewhere they are skipped. ALTOSTRATUS_REAL_ENGINE=1 adds the
-real engine: root, and an image `altostratus-test:rootfs` with systemd and iproute2 on it.
+real engine: root, and an image with systemd, sshd and iproute2 on it, `altostratus-test:rootfs`
+or the one that ALTOSTRATUS_TEST_IMAGE names.
 """
 
 import os
@@ -32,7 +33,7 @@ else:
     objects.register_all()
 
 REAL = os.environ.get("ALTOSTRATUS_REAL_ENGINE") == "1"
-REAL_IMAGE = "altostratus-test:rootfs"
+REAL_IMAGE = os.environ.get("ALTOSTRATUS_TEST_IMAGE", "altostratus-test:rootfs")
 IMAGE = "11111111-2222-3333-4444-555555555555"
 PROJECT = "0123456789abcdef0123456789abcdef"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import IMAGE, REAL_IMAGE, World, admin, new_instance, new_vif
+from conftest import IMAGE, World, admin, new_instance, new_vif
 from doubles import docker_archive
 from nova import exception
 from nova.compute import power_state
@@ -342,7 +342,3 @@ def test_node_has_its_share_under_its_own_name(world: World) -> None:
     assert world.driver.network_binding_host_id(admin(), new_instance()) == "node"
     assert world.driver.manages_network_binding_host_id()
     assert "load average" in world.driver.get_host_uptime()
-
-
-def test_real_image_name_is_documented() -> None:
-    assert REAL_IMAGE == "altostratus-test:rootfs"

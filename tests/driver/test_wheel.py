@@ -33,7 +33,16 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         DRIVER, folder / "source", ignore=shutil.ignore_patterns("dist", "*cache*")
     )
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder / "dist")],
+        [
+            sys.executable,
+            "-m",
+            "hatchling",
+            "build",
+            "-t",
+            "wheel",
+            "-d",
+            str(folder / "dist"),
+        ],
         cwd=source,
         check=True,
         capture_output=True,
@@ -58,8 +67,14 @@ def _link_nova(target: Path) -> None:
 
 
 def test_wheel_brings_the_shim_and_nothing_else_of_nova(site: Path) -> None:
-    ours = {str(path.relative_to(site)) for path in site.rglob("*.py") if not path.is_symlink()}
-    assert {one for one in ours if one.startswith("nova/")} == {"nova/virt/altostratus/__init__.py"}
+    ours = {
+        str(path.relative_to(site))
+        for path in site.rglob("*.py")
+        if not path.is_symlink()
+    }
+    assert {one for one in ours if one.startswith("nova/")} == {
+        "nova/virt/altostratus/__init__.py"
+    }
 
 
 @pytest.mark.parametrize("name", ["DockerDriver", "LibvirtDriver"])
