@@ -128,6 +128,7 @@ def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
 
 def test_killed_build_leaves_nothing_that_matters() -> None:
     cache = images.cache_directory()
+    roots = set((cache / "roots").glob("*"))
     log = cache / "logs" / "interrupted.log"
     log.unlink(missing_ok=True)
     build = subprocess.Popen([sys.executable, "-c", BUILD], env=_environment())
@@ -138,8 +139,9 @@ def test_killed_build_leaves_nothing_that_matters() -> None:
     assert str(cache / "build") not in pathlib.Path("/proc/mounts").read_text()
     done = subprocess.run([sys.executable, "-c", BUILD], env=_environment(), check=False)
     assert done.returncode == 0
-    for image in (cache / "images").glob("altostratus-interrupted-*"):
-        image.unlink()
+    built = set((cache / "images").glob("altostratus-interrupted-*"))
+    for path in built | set((cache / "roots").glob("*")) - roots:
+        path.unlink()
     assert not list((cache / "build").glob("*"))
 
 
