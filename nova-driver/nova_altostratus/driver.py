@@ -6,7 +6,8 @@ import shutil
 from contextlib import ExitStack
 from typing import Any
 
-from nova import exception
+from nova import context as nova_context
+from nova import exception, objects
 from nova.objects import fields
 from nova.virt import configdrive as nova_configdrive
 from nova.virt import driver, hardware
@@ -56,7 +57,7 @@ class DockerDriver(driver.ComputeDriver):
         self.images = images.Images(self.engine, image_source)
         self.network = network.Network(self.root, switch or network.Switch())
         self.lifecycle = lifecycle.Lifecycle(self.engine, self.network, self.root, virtapi)
-        self.watcher = events.Watcher(self.engine, self.emit_event)
+        self.watcher = events.Watcher(self.engine, self.emit_event, self._start_again)
 
     @functools.cached_property
     def about(self) -> About:
@@ -216,6 +217,14 @@ class DockerDriver(driver.ComputeDriver):
     ) -> None:
         """Start an instance that ran when the machine or the engine went down."""
         self.power_on(context, instance, network_info)
+
+    def _start_again(self, uuid: str) -> None:
+        """Start an instance that has rebooted itself: a container only ends."""
+        wanted = ["flavor", "info_cache", "metadata"]
+        instance = objects.Instance.get_by_uuid(nova_context.get_admin_context(), uuid, wanted)
+        if instance.task_state is None and not self.engine.get(uuid).running:
+            LOG.info("Rebooted itself; starting it again", instance=instance)
+            self.lifecycle.boot(instance, instance.get_network_info())
 
     def pause(self, instance: Any) -> None:
         """Freeze an instance."""

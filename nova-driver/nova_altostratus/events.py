@@ -25,14 +25,21 @@ _OF_STATE = {
     power_state.PAUSED: virtevent.EVENT_LIFECYCLE_PAUSED,
 }
 _RETRY_S = 2.0
+_REBOOTED = "129"  # what a PID namespace ends with when its init calls reboot(2): SIGHUP
 
 
 class Watcher:
     """A thread that follows the engine's events, through restarts of the engine too."""
 
-    def __init__(self, engine: Engine, emit: Callable[[virtevent.Event], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        emit: Callable[[virtevent.Event], None],
+        start_again: Callable[[str], None],
+    ) -> None:
         self.engine = engine
         self.emit = emit
+        self.start_again = start_again
         self._known: dict[str, int] = {}
         self._ended = threading.Event()
         self._stream: Any = None
@@ -62,17 +69,28 @@ class Watcher:
             self._ended.wait(_RETRY_S)
 
     def _tell(self, message: dict[str, Any]) -> None:
-        transition = TRANSITIONS.get(message.get("Action", ""))
-        uuid = message.get("Actor", {}).get("Attributes", {}).get(container.LABEL)
-        if uuid and message.get("Action") == "destroy":
+        action = message.get("Action", "")
+        attributes = message.get("Actor", {}).get("Attributes", {})
+        uuid = attributes.get(container.LABEL)
+        transition = TRANSITIONS.get(action)
+        if uuid and action == "destroy":
             self._known.pop(uuid, None)
         if transition is None or not uuid:
             return
-        if message["Action"] == "unpause":
-            self._known[uuid] = virtevent.EVENT_LIFECYCLE_STARTED
-        else:
-            self._known[uuid] = transition
+        resumed = transition == virtevent.EVENT_LIFECYCLE_RESUMED
+        self._known[uuid] = virtevent.EVENT_LIFECYCLE_STARTED if resumed else transition
+        if action == "die" and attributes.get("exitCode") == _REBOOTED:
+            # On a thread of its own: to start takes long, and is seen as an event itself.
+            threading.Thread(target=self._start_again, args=(uuid,), daemon=True).start()
+            return
         self.emit(virtevent.LifecycleEvent(uuid, transition))
+
+    def _start_again(self, uuid: str) -> None:
+        try:
+            self.start_again(uuid)
+        except Exception:
+            LOG.exception("Instance %s rebooted itself and cannot be started again", uuid)
+            self.emit(virtevent.LifecycleEvent(uuid, virtevent.EVENT_LIFECYCLE_STOPPED))
 
     def _catch_up(self) -> None:
         """Tell what an engine that was away did not: containers die with it."""

@@ -2,11 +2,14 @@
 
 They need an environment with nova; elsewhere they are skipped. ALTOSTRATUS_REAL_ENGINE=1 adds the
 real engine: root, and an image with systemd, sshd and iproute2 on it, `altostratus-test:rootfs`
-or the one that ALTOSTRATUS_TEST_IMAGE names.
+or the one that ALTOSTRATUS_TEST_IMAGE names. DOCKER_HOST may name another engine, such as one with
+a user namespace.
 """
 
 import os
+import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,15 +36,14 @@ else:
     objects.register_all()
 
 REAL = os.environ.get("ALTOSTRATUS_REAL_ENGINE") == "1"
+REAL_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 REAL_IMAGE = os.environ.get("ALTOSTRATUS_TEST_IMAGE", "altostratus-test:rootfs")
 IMAGE = "11111111-2222-3333-4444-555555555555"
 PROJECT = "0123456789abcdef0123456789abcdef"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "real: needs the machine's Docker Engine and root"
-    )
+    config.addinivalue_line("markers", "real: needs the machine's Docker Engine and root")
 
 
 @dataclass
@@ -69,6 +71,16 @@ class World:
             return self.container(instance).booted.wait(2)
         pid = self.driver.engine.get(instance.uuid).pid
         return b"altostratus.gate" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    def reboot_from_within(self, instance: Any) -> None:
+        """What an administrator does inside."""
+        name = f"nova-{instance.uuid}"
+        wait = ["systemctl", "is-system-running", "--wait"]
+        for _attempt in range(50):
+            if subprocess.run(["docker", "exec", name, *wait], check=False).returncode == 0:
+                break
+            time.sleep(0.1)
+        subprocess.run(["docker", "exec", name, "systemctl", "reboot"], check=False)
 
     def spawn(self, instance: Any, network_info: Any = (), **changes: Any) -> None:
         arguments: dict[str, Any] = {
@@ -117,9 +129,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     # What in nova's metadata asks the database and Neutron.
     no_disks = objects.BlockDeviceMappingList(objects=[])
     monkeypatch.setattr(objects.Instance, "get_bdms", lambda _self: no_disks)
-    monkeypatch.setattr(
-        security_group_api, "get_instance_security_groups", lambda *_: []
-    )
+    monkeypatch.setattr(security_group_api, "get_instance_security_groups", lambda *_: [])
     yield conf
     conf.reset()
     conf.clear_override("host")
@@ -130,9 +140,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     name="world",
     scope="function",
 )
-def any_world(
-    request: pytest.FixtureRequest, settings: Any, tmp_path: Path
-) -> Iterator[World]:
+def any_world(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> Iterator[World]:
     """A world with a fake engine, and the same with the real one."""
     if request.param == "fake":
         yield from _fake_world(settings, tmp_path)
@@ -165,7 +173,8 @@ def _fake_world(settings: Any, tmp_path: Path) -> Iterator[World]:
 def _real_world(tmp_path: Path) -> Iterator[World]:
     import docker
 
-    client = docker.APIClient()
+    nova.conf.CONF.set_override("docker_host", REAL_HOST, "altostratus")
+    client = docker.APIClient(base_url=REAL_HOST)
     client.tag(REAL_IMAGE, "altostratus", IMAGE)
     before = RealRoot().machine_devices()
     world = _world(RealRoot(), None, tmp_path)

@@ -73,9 +73,7 @@ class FakeRoot(Root):
         self.commands: list[str] = []
         self.devices: set[str] = set()
 
-    def run(
-        self, *command: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)
-    ) -> str:
+    def run(self, *command: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> str:
         self.commands.append(" ".join(command) + (f" <<< {stdin}" if stdin else ""))
         for line in (stdin or "").splitlines() if command[0] == "ip" else ():
             self._link(line.split())

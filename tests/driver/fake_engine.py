@@ -103,9 +103,7 @@ class FakeEngine:
 
         self.socket.unlink(missing_ok=True)
         self._server = Server(str(self.socket), Handler)
-        threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), daemon=True
-        ).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
         """Stop to answer; containers stay as they are."""
@@ -118,9 +116,7 @@ class FakeEngine:
             listener.end()
         self.listeners.clear()
 
-    def set_status(
-        self, one: FakeContainer, status: str, action: str, code: int = 0
-    ) -> None:
+    def set_status(self, one: FakeContainer, status: str, action: str, code: int = 0) -> None:
         one.status, one.exit_code = status, code
         attributes = {**one.config["Labels"], "name": one.name, "exitCode": str(code)}
         event = {
@@ -252,9 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
     def create(self) -> None:
         name, config = self.query["name"], json.loads(self.body)
         if name in self.state.containers:
-            self._answer(
-                409, {"message": f"The container name {name} is already in use"}
-            )
+            self._answer(409, {"message": f"The container name {name} is already in use"})
             return
         if config["Image"] not in {*self.state.images.values(), *self.state.images}:
             self._answer(404, {"message": f"No such image: {config['Image']}"})
@@ -269,9 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for mount in one.config["HostConfig"]["Mounts"]:
             if not os.path.exists(mount["Source"]):
-                self._answer(
-                    400, {"message": f"bind source {mount['Source']} does not exist"}
-                )
+                self._answer(400, {"message": f"bind source {mount['Source']} does not exist"})
                 return
         if one.status != "running":
             one.booted.clear()
@@ -330,9 +322,7 @@ class _Handler(BaseHTTPRequestHandler):
                 config = archive.extractfile(entry["Config"]).read()  # type: ignore[union-attr]
                 identity = f"sha256:{hashlib.sha256(config).hexdigest()}"
                 self.state.images[identity] = identity
-                self.state.images.update(
-                    dict.fromkeys(entry["RepoTags"] or (), identity)
-                )
+                self.state.images.update(dict.fromkeys(entry["RepoTags"] or (), identity))
         self._answer(200, {"stream": "Loaded image\n"})
 
     def tag(self, image: str) -> None:
@@ -351,9 +341,7 @@ class _Handler(BaseHTTPRequestHandler):
     def images(self) -> None:
         (wanted,) = json.loads(self.query["filters"])["reference"]
         tags = [tag for tag in self.state.images if tag.startswith(f"{wanted}:")]
-        self._answer(
-            200, [{"Id": self.state.images[tag], "RepoTags": [tag]} for tag in tags]
-        )
+        self._answer(200, [{"Id": self.state.images[tag], "RepoTags": [tag]} for tag in tags])
 
     def untag(self, reference: str) -> None:
         if self.state.images.pop(reference, None) is None:

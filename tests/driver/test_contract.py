@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import IMAGE, World, admin, new_instance, new_vif
 from doubles import docker_archive
-from nova import exception
+from nova import exception, objects
 from nova.compute import power_state
 from nova.network import model
 from nova_altostratus.engine import EngineError
@@ -19,12 +19,8 @@ def state(world: World, instance: Any) -> int:
 
 
 def nothing_is_left(world: World, instance: Any) -> bool:
-    directory = Path(
-        world.driver.engine and world.state_disks.parent, "instances", instance.uuid
-    )
-    devices = {
-        d for d in world.root.machine_devices() if d.startswith(("tap0000", "ngu0000"))
-    }
+    directory = Path(world.driver.engine and world.state_disks.parent, "instances", instance.uuid)
+    devices = {d for d in world.root.machine_devices() if d.startswith(("tap0000", "ngu0000"))}
     return not (
         world.driver.instance_exists(instance)
         or devices
@@ -51,9 +47,7 @@ def test_spawned_instance_runs_with_its_network(world: World) -> None:
     assert world.driver.list_instances() == [instance.name]
     assert world.driver.list_instance_uuids() == [instance.uuid]
     assert set(world.switch.ports) == {vif["devname"] for vif in vifs}
-    assert [event for event, _port in world.virtapi.waited_for] == [
-        "network-vif-plugged"
-    ] * 2
+    assert [event for event, _port in world.virtapi.waited_for] == ["network-vif-plugged"] * 2
 
 
 def test_spawn_refuses_an_instance_that_is_there(world: World) -> None:
@@ -72,9 +66,7 @@ def test_spawn_without_power_leaves_it_shut_down(world: World) -> None:
 
 
 @pytest.mark.parametrize("neutron", ["failed", "never"])
-def test_network_that_does_not_come_up_fails_the_build(
-    world: World, neutron: str
-) -> None:
+def test_network_that_does_not_come_up_fails_the_build(world: World, neutron: str) -> None:
     world.virtapi.neutron = neutron
     instance = new_instance()
     with pytest.raises(exception.VirtualInterfaceCreateException):
@@ -111,9 +103,7 @@ def test_active_ports_are_not_waited_for(world: World) -> None:
 def test_plug_that_fails_fails_the_build(world: World) -> None:
     world.switch.fails = True
     instance = new_instance()
-    with pytest.raises(
-        exception.VirtualInterfacePlugException, match="OVSDB does not answer"
-    ):
+    with pytest.raises(exception.VirtualInterfacePlugException, match="OVSDB does not answer"):
         world.spawn(instance, model.NetworkInfo([new_vif()]))
     assert nothing_is_left(world, instance)
 
@@ -215,9 +205,7 @@ def test_console_shows_what_init_says(world: World) -> None:
 
 def test_config_drive_is_root_s_alone(world: World) -> None:
     instance = new_instance()
-    world.spawn(
-        instance, injected_files=[("/etc/motd", b"hello")], admin_password="secret"
-    )
+    world.spawn(instance, injected_files=[("/etc/motd", b"hello")], admin_password="secret")
     directory = world.state_disks.parent / "instances" / instance.uuid / "config_drive"
     meta = json.loads((directory / "openstack/latest/meta_data.json").read_text())
     assert (meta["uuid"], meta["admin_pass"]) == (instance.uuid, "secret")
@@ -269,11 +257,31 @@ def test_lifecycle_events_tell_what_happens(world: World) -> None:
     assert seen == [(instance.uuid, name) for name in names]
 
 
+def test_instance_that_reboots_itself_is_started_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    world.driver.register_event_listener(lambda event: seen.append(event.get_name()))
+    world.driver.init_host("node-docker")
+    time.sleep(0.3)
+    vifs = model.NetworkInfo([new_vif()])
+    instance = new_instance()
+    instance.info_cache.network_info = vifs
+    monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda *_arguments: instance)
+    world.spawn(instance, vifs)
+    settle(lambda: seen == ["Started"])
+    if world.engine:
+        world.engine.set_status(world.container(instance), "exited", "die", 129)
+    else:
+        world.reboot_from_within(instance)
+    settle(lambda: seen == ["Started", "Started"], timeout_s=30)
+    settle(lambda: world.is_booted(instance))
+    assert world.switch.ports
+
+
 def test_death_while_the_engine_was_away_is_told(fake_world: World) -> None:
     seen: list[str] = []
-    fake_world.driver.register_event_listener(
-        lambda event: seen.append(event.get_name())
-    )
+    fake_world.driver.register_event_listener(lambda event: seen.append(event.get_name()))
     fake_world.driver.init_host("node-docker")
     settle(lambda: fake_world.engine.listeners)
     instance = new_instance()
@@ -287,9 +295,7 @@ def test_death_while_the_engine_was_away_is_told(fake_world: World) -> None:
 
 def test_image_is_fetched_once_and_kept_by_its_glance_id(world: World) -> None:
     image = "99999999-2222-3333-4444-555555555555"
-    world.glance.images[image] = docker_archive(
-        "altostratus-identity:1", note=str(time.time())
-    )
+    world.glance.images[image] = docker_archive("altostratus-identity:1", note=str(time.time()))
     try:
         assert world.driver.cache_image(admin(), image) is True
         assert world.driver.cache_image(admin(), image) is False
@@ -323,9 +329,7 @@ def test_unused_images_go_when_they_are_old(fake_world: World, settings: Any) ->
     used = [new_instance()]
     fake_world.driver.manage_image_cache(admin(), used)
     assert "altostratus:unused" in engine.images
-    settings.set_override(
-        "remove_unused_original_minimum_age_seconds", 0, "image_cache"
-    )
+    settings.set_override("remove_unused_original_minimum_age_seconds", 0, "image_cache")
     fake_world.driver.manage_image_cache(admin(), used)
     assert "altostratus:unused" not in engine.images
     assert f"altostratus:{IMAGE}" in engine.images

@@ -24,9 +24,7 @@ def parameters(method: Any) -> list[tuple[str, Any, Any]]:
 
 
 def public(child: type) -> set[str]:
-    return {
-        name for name, value in vars(child).items() if inspect.isfunction(value)
-    } - {"__init__"}
+    return {name for name, value in vars(child).items() if inspect.isfunction(value)} - {"__init__"}
 
 
 @pytest.mark.parametrize(
@@ -34,9 +32,7 @@ def public(child: type) -> set[str]:
     overridden(DockerDriver, driver.ComputeDriver),
     ids=lambda x: str(x),
 )
-def test_docker_driver_overrides_what_nova_calls(
-    name: str, ours: Any, theirs: Any
-) -> None:
+def test_docker_driver_overrides_what_nova_calls(name: str, ours: Any, theirs: Any) -> None:
     assert parameters(ours) == parameters(theirs)
 
 

@@ -18,9 +18,7 @@ on_loop_devices = pytest.mark.skipif(
 
 
 def instance_with(**metadata: str) -> Any:
-    return new_instance(
-        {f"altostratus:{key}": value for key, value in metadata.items()}
-    )
+    return new_instance({f"altostratus:{key}": value for key, value in metadata.items()})
 
 
 @pytest.fixture
@@ -38,9 +36,7 @@ def test_file_is_named_by_project_and_metadata(settings: Any, tmp_path: Path) ->
     assert found == StateDisk(path, 3, release=False)
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "a/b", ".hidden", "A", "a..b", "", "a\n", "x" * 300]
-)
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "A", "a..b", "", "a\n", "x" * 300])
 def test_name_that_could_leave_the_folder_is_refused(settings: Any, name: str) -> None:
     with pytest.raises(StateDiskError):
         statedisk.wanted(instance_with(state_disk=name))
@@ -134,9 +130,7 @@ def test_disk_in_use_is_refused(
 
 
 @on_loop_devices
-def test_mount_left_by_a_dead_nova_compute_is_no_obstacle(
-    disk: StateDisk, tmp_path: Path
-) -> None:
+def test_mount_left_by_a_dead_nova_compute_is_no_obstacle(disk: StateDisk, tmp_path: Path) -> None:
     at = tmp_path / "state"
     at.mkdir()
     statedisk.prepare(disk, Root())

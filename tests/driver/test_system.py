@@ -37,9 +37,7 @@ def inside(instance: Any, *command: str, status: int | None = 0) -> str:
 def wait_for_system(instance: Any) -> str:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        found = inside(
-            instance, "systemctl", "is-system-running", "--wait", status=None
-        ).strip()
+        found = inside(instance, "systemctl", "is-system-running", "--wait", status=None).strip()
         if found in ("running", "degraded"):
             return found
         time.sleep(0.1)
@@ -54,9 +52,7 @@ def test_systemd_comes_all_the_way_up(world: World) -> None:
         instance, "systemctl", "--failed", "--no-legend"
     )
     assert inside(instance, "hostname").strip() == "identity"
-    assert inside(
-        instance, "systemctl", "is-active", "ssh", "dbus", "multi-user.target"
-    )
+    assert inside(instance, "systemctl", "is-active", "ssh", "dbus", "multi-user.target")
 
 
 def test_network_is_there_before_init(world: World) -> None:
@@ -110,9 +106,14 @@ def test_instance_holds_little_power(world: World) -> None:
         "sh -c 'echo 1 > /proc/sys/kernel/sysrq'",
         "rm -r /var/lib/cloud/seed/config_drive/openstack",
     ):
-        inside(
-            instance, "sh", "-c", f"{command} 2>/dev/null && exit 0; exit 9", status=9
-        )
+        inside(instance, "sh", "-c", f"{command} 2>/dev/null && exit 0; exit 9", status=9)
+
+
+def test_root_is_not_the_machine_s_where_the_engine_maps_users(world: World) -> None:
+    instance = new_instance()
+    world.spawn(instance)
+    pid = world.driver.engine.get(instance.uuid).pid
+    assert Path(f"/proc/{pid}").stat().st_uid == world.driver.about.user_base
 
 
 def test_instance_is_bound_to_its_flavor(world: World) -> None:

@@ -67,14 +67,8 @@ def _link_nova(target: Path) -> None:
 
 
 def test_wheel_brings_the_shim_and_nothing_else_of_nova(site: Path) -> None:
-    ours = {
-        str(path.relative_to(site))
-        for path in site.rglob("*.py")
-        if not path.is_symlink()
-    }
-    assert {one for one in ours if one.startswith("nova/")} == {
-        "nova/virt/altostratus/__init__.py"
-    }
+    ours = {str(path.relative_to(site)) for path in site.rglob("*.py") if not path.is_symlink()}
+    assert {one for one in ours if one.startswith("nova/")} == {"nova/virt/altostratus/__init__.py"}
 
 
 @pytest.mark.parametrize("name", ["DockerDriver", "LibvirtDriver"])
