@@ -26,7 +26,7 @@ from nova_altostratus import (
 )
 from nova_altostratus.conf import CONF
 from nova_altostratus.engine import About, Engine
-from nova_altostratus.root import Root
+from nova_altostratus.root import Root, do_without_helpers
 
 LOG = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ class DockerDriver(driver.ComputeDriver):
     def init_host(self, host: str) -> None:
         """Meet the engine, and put right what an earlier process left half done."""
         LOG.info("Docker Engine %s at %s", self.about.version, self.engine.url)
+        do_without_helpers()
         self.network.switch.prepare()
         self.lifecycle.clear_gates()
         self.watcher.start()

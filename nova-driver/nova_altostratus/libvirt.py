@@ -21,7 +21,7 @@ from oslo_log import log as logging
 
 from nova_altostratus import configdrive, network, resources, statedisk
 from nova_altostratus.conf import CONF
-from nova_altostratus.root import Root
+from nova_altostratus.root import Root, do_without_helpers
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +51,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
     def __init__(self, virtapi: Any, read_only: bool = False, root: Root | None = None) -> None:
         super().__init__(virtapi, read_only)
         self.root = root or Root()
+
+    def init_host(self, host: str) -> None:
+        """Prepare as Nova's driver does."""
+        do_without_helpers()
+        super().init_host(host)
 
     # One of several compute processes of a node
 

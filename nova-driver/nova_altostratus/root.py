@@ -1,6 +1,20 @@
 """The one door to privileged programs. nova-compute runs as root where these drivers run."""
 
+import os
+
+import nova.privsep
+import vif_plug_ovs.privsep
 from oslo_concurrency import processutils
+
+
+def do_without_helpers() -> None:
+    """Let nova's and os-vif's privileged functions run in this process if it is root's.
+
+    Their helper processes, started through sudo, would gain nothing but a dependency on sudo.
+    """
+    if os.geteuid() == 0:
+        nova.privsep.sys_admin_pctxt.set_client_mode(False)
+        vif_plug_ovs.privsep.vif_plug.set_client_mode(False)
 
 
 class Root:
