@@ -2,10 +2,13 @@
 
 import collections.abc
 import dataclasses
+import pathlib
 import shlex
 import subprocess
 
-from altostratus import errors
+from altostratus import errors, log
+
+_LAST_LINES = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,12 +30,39 @@ def run(
 ) -> Completed:
     """Run a program to its end; ``env`` is its whole environment.
 
-    Raises :class:`errors.Error` if it fails and ``check`` is set.
+    ``secret`` says that arguments and input are nobody's business: only the program's name is
+    ever shown. Raises :class:`errors.Error` if the program is not there, or if it fails and
+    ``check`` is set.
     """
-    done = subprocess.run(
-        command, env=env, input=input, capture_output=True, text=True, check=False
-    )
+    shown = f"{command[0]} ***" if secret else shlex.join(command)
+    log.debug(f"$ {shown}")
+    try:
+        done = subprocess.run(
+            command, env=env, input=input, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as exc:
+        raise errors.Error(f"{command[0]} is not installed") from exc
     if check and done.returncode:
-        shown = command[0] if secret else shlex.join(command)
-        raise errors.Error(f"{shown} failed: {done.stderr.strip()}")
+        raise errors.Error(f"{shown} failed with status {done.returncode}{_said(done, secret)}")
     return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def spawn(command: collections.abc.Sequence[str], *, logfile: pathlib.Path) -> int:
+    """Start a program that outlives this process; returns its process id."""
+    log.debug(f"$ {shlex.join(command)} >> {logfile} &")
+    with logfile.open("ab") as output:
+        started = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    return started.pid
+
+
+def _said(done: subprocess.CompletedProcess[str], secret: bool) -> str:
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+    if secret or not lines:
+        return ""
+    return ": " + "\n".join(lines[-_LAST_LINES:])
