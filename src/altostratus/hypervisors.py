@@ -1,0 +1,94 @@
+"""The one place that knows how hypervisors differ; everybody else asks it."""
+
+import dataclasses
+
+from altostratus import errors
+from altostratus.model import Hypervisor, Share
+
+_UNDERCLOUD_MEMORY_MIB = 8 * 1024
+_UNDERCLOUD_DISK_GIB = 20
+_LEAST_MEMORY_MIB = 2 * 1024
+_LEAST_DISK_GIB = 6
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """What deploying to a hypervisor takes.
+
+    ``hypervisor_type`` is Nova's word for it on images, ``trait`` what its compute processes
+    offer and images and flavors ask for, ``template`` the provider template in ``heat/`` with
+    ``server`` as the name of its server.
+    """
+
+    hypervisor_type: str
+    disk_format: str
+    container_format: str
+    trait: str
+    template: str
+    server: str
+    compute_driver: str
+    virt_type: str | None = None
+
+    @property
+    def flavor_properties(self) -> dict[str, str]:
+        """Processors are shared up to a limit, not reserved: VCPU is asked for in no amount."""
+        return {"resources:VCPU": "0", f"trait:{self.trait}": "required"}
+
+    @property
+    def image_properties(self) -> dict[str, str]:
+        """What keeps an instance of the image away from other hypervisors."""
+        return {"hypervisor_type": self.hypervisor_type, f"trait:{self.trait}": "required"}
+
+
+_TABLE = {
+    Hypervisor.DOCKER: Entry(
+        hypervisor_type="docker",
+        disk_format="raw",
+        container_format="docker",
+        trait="CUSTOM_HYPERVISOR_DOCKER",
+        template="docker.yaml",
+        server="docker_server",
+        compute_driver="altostratus.DockerDriver",
+    ),
+    Hypervisor.LXC: Entry(
+        hypervisor_type="lxc",
+        disk_format="raw",
+        container_format="bare",
+        trait="CUSTOM_HYPERVISOR_LXC",
+        template="lxc.yaml",
+        server="lxc_server",
+        compute_driver="altostratus.LibvirtDriver",
+        virt_type="lxc",
+    ),
+}
+
+
+def entry(hypervisor: Hypervisor | str) -> Entry:
+    """What there is to know about a hypervisor."""
+    return _TABLE[Hypervisor(hypervisor)]
+
+
+def names() -> tuple[str, ...]:
+    """The hypervisors that can be deployed to."""
+    return tuple(str(name) for name in _TABLE)
+
+
+def shares(memory_mib: int, disk_gib: int, vcpus: int) -> tuple[Share, ...]:
+    """Split what a machine has, less what the undercloud needs itself, evenly.
+
+    The shares together never exceed the machine. Raises :class:`errors.Error` if they would be
+    too small to be of use.
+    """
+    count = len(_TABLE)
+    memory = (memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)) // count
+    disk = (disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)) // count
+    cpus = vcpus // count
+    if memory < _LEAST_MEMORY_MIB or disk < _LEAST_DISK_GIB or cpus < 1:
+        raise errors.Error(
+            f"the machine is too small: of its {memory_mib} MiB of memory, {disk_gib} GiB of free"
+            f" disk and {vcpus} processors each of {count} hypervisors would get {memory} MiB,"
+            f" {disk} GiB and {cpus}; the least is {_LEAST_MEMORY_MIB} MiB, {_LEAST_DISK_GIB} GiB"
+            " and 1",
+            hint="use a larger machine, or free disk space",
+        )
+    return tuple(Share(hypervisor, memory, disk, cpus) for hypervisor in _TABLE)

@@ -1,0 +1,88 @@
+"""What an operator wants, parsed and complete: plain immutable data."""
+
+import dataclasses
+import enum
+import ipaddress
+
+CONTROL = "control"
+INTERNAL = "internal_api"
+
+
+class Hypervisor(enum.StrEnum):
+    """What an instance runs on."""
+
+    DOCKER = "docker"
+    LXC = "lxc"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Network:
+    """A VLAN provider network of an overcloud."""
+
+    name: str
+    vlan: int
+    cidr: ipaddress.IPv4Network
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instance:
+    """A server that runs one service or several; ``networks`` begins with the control network."""
+
+    name: str
+    services: tuple[str, ...]
+    hypervisor: Hypervisor
+    networks: tuple[str, ...]
+    memory_mib: int
+    vcpus: int
+    disk_gib: int
+    state_gib: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overcloud:
+    """A cloud to deploy."""
+
+    name: str
+    networks: tuple[Network, ...]
+    instances: tuple[Instance, ...]
+
+    def instance_of(self, service: str) -> Instance | None:
+        """The instance that runs a service."""
+        return next((found for found in self.instances if service in found.services), None)
+
+    def network(self, name: str) -> Network:
+        """The network of this name, which is known to exist."""
+        return next(found for found in self.networks if found.name == name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Share:
+    """The part of a node that one compute process gives to its instances."""
+
+    hypervisor: Hypervisor
+    memory_mib: int
+    disk_gib: int
+    vcpus: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ControlNetwork:
+    """The flat network of the undercloud and all instances; ``address`` is the undercloud's."""
+
+    cidr: ipaddress.IPv4Network = ipaddress.IPv4Network("192.168.24.0/24")
+    address: ipaddress.IPv4Address = ipaddress.IPv4Address("192.168.24.1")
+    pool_start: ipaddress.IPv4Address = ipaddress.IPv4Address("192.168.24.20")
+    pool_end: ipaddress.IPv4Address = ipaddress.IPv4Address("192.168.24.250")
+    bridge: str = "br-ctl"
+    physical_network: str = "control"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Undercloud:
+    """A cloud whose instances are another cloud's servers; all its services in one instance."""
+
+    shares: tuple[Share, ...]
+    name: str = "undercloud"
+    control: ControlNetwork = ControlNetwork()
+    # The user-space datapath works on every machine; "system" needs the kernel's module.
+    datapath_type: str = "netdev"

@@ -1,0 +1,154 @@
+"""The catalogue of services: what each listens on, needs and keeps."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """What deploying a service takes.
+
+    ``element`` is the diskimage-builder element (and lock file) that makes its image. ``needs``
+    are the services that must be configured before it. ``internal_ports`` are open to
+    the overcloud's internal network, ``public_port`` to everybody who reaches the instance.
+    ``path`` follows host and port in its endpoint. ``roles`` are what its
+    user has in the project of services. Sizes are what an instance gets per service.
+    """
+
+    name: str
+    order: int
+    needs: tuple[str, ...] = ()
+    internal_ports: tuple[int, ...] = ()
+    public_port: int | None = None
+    endpoint_type: str | None = None
+    path: str = ""
+    databases: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ("service",)
+    memory_mib: int = 768
+    disk_gib: int = 3
+    state_gib: int = 1
+    in_overcloud: bool = False
+
+    @property
+    def element(self) -> str:
+        """The element that makes its image."""
+        return self.name
+
+    @property
+    def user(self) -> str | None:
+        """Its own user in Keystone, if it has one."""
+        return self.name if self.endpoint_type and self.endpoint_type != "identity" else None
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """All ports that the internal network can reach."""
+        return self.internal_ports + ((self.public_port,) if self.public_port else ())
+
+
+_SERVICES = (
+    Service(
+        name="mariadb",
+        order=30,
+        internal_ports=(3306,),
+        memory_mib=1024,
+        state_gib=4,
+        in_overcloud=True,
+    ),
+    Service(
+        name="rabbitmq",
+        order=31,
+        internal_ports=(5672,),
+        secrets=("rabbitmq_password",),
+        state_gib=1,
+        in_overcloud=True,
+    ),
+    Service(
+        name="keystone",
+        order=40,
+        needs=("mariadb",),
+        public_port=5000,
+        endpoint_type="identity",
+        path="/v3",
+        databases=("keystone",),
+        secrets=("keystone_database_password", "admin_password"),
+        in_overcloud=True,
+    ),
+    Service(
+        name="glance",
+        order=50,
+        needs=("mariadb", "keystone"),
+        public_port=9292,
+        endpoint_type="image",
+        databases=("glance",),
+        secrets=("glance_database_password", "glance_password"),
+        state_gib=8,
+        in_overcloud=True,
+    ),
+    Service(
+        name="placement",
+        order=51,
+        needs=("mariadb", "keystone"),
+        public_port=8778,
+        endpoint_type="placement",
+        databases=("placement",),
+        secrets=("placement_database_password", "placement_password"),
+    ),
+    Service(
+        name="nova",
+        order=55,
+        needs=("mariadb", "rabbitmq", "keystone", "glance", "placement"),
+        public_port=8774,
+        endpoint_type="compute",
+        path="/v2.1",
+        databases=("nova_api", "nova", "nova_cell0"),
+        roles=("service", "admin"),
+        secrets=("nova_database_password", "nova_password", "metadata_secret"),
+    ),
+    Service(
+        name="neutron",
+        order=60,
+        needs=("mariadb", "rabbitmq", "keystone"),
+        public_port=9696,
+        endpoint_type="network",
+        databases=("neutron",),
+        roles=("service", "admin"),
+        secrets=("neutron_database_password", "neutron_password", "metadata_secret"),
+    ),
+    Service(
+        name="heat",
+        order=65,
+        needs=("mariadb", "rabbitmq", "keystone"),
+        public_port=8004,
+        endpoint_type="orchestration",
+        path="/v1/%(project_id)s",
+        databases=("heat",),
+        roles=("service", "admin"),
+        secrets=(
+            "heat_database_password",
+            "heat_password",
+            "heat_domain_admin_password",
+            "heat_auth_encryption_key",
+        ),
+    ),
+)
+_BY_NAME = {service.name: service for service in _SERVICES}
+
+
+def get(name: str) -> Service:
+    """The service of this name, which is known to exist."""
+    return _BY_NAME[name]
+
+
+def names() -> tuple[str, ...]:
+    """The services that an overcloud can have, in the order they are configured."""
+    return tuple(service.name for service in _SERVICES if service.in_overcloud)
+
+
+def all_names() -> tuple[str, ...]:
+    """All services, those of the undercloud alone included, in the order they are configured."""
+    return tuple(_BY_NAME)
+
+
+def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the secrets that these services own."""
+    return tuple(dict.fromkeys(secret for name in names for secret in get(name).secrets))
