@@ -6,6 +6,7 @@ import ipaddress
 
 CONTROL = "control"
 INTERNAL = "internal_api"
+_CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
 
 class Hypervisor(enum.StrEnum):
@@ -69,10 +70,10 @@ class Share:
 class ControlNetwork:
     """The flat network of the undercloud and all instances; ``address`` is the undercloud's."""
 
-    cidr: ipaddress.IPv4Network = ipaddress.IPv4Network("192.168.24.0/24")
-    address: ipaddress.IPv4Address = ipaddress.IPv4Address("192.168.24.1")
-    pool_start: ipaddress.IPv4Address = ipaddress.IPv4Address("192.168.24.20")
-    pool_end: ipaddress.IPv4Address = ipaddress.IPv4Address("192.168.24.250")
+    cidr: ipaddress.IPv4Network = _CONTROL
+    address: ipaddress.IPv4Address = _CONTROL[1]
+    pool_start: ipaddress.IPv4Address = _CONTROL[20]
+    pool_end: ipaddress.IPv4Address = _CONTROL[250]
     bridge: str = "br-ctl"
     physical_network: str = "control"
 
