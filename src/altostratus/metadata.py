@@ -11,7 +11,7 @@ import json
 import secrets as random
 from typing import Any
 
-from altostratus import hypervisors, services
+from altostratus import hypervisors, seal, services
 from altostratus.model import CONTROL, INTERNAL, Hypervisor, Instance, Overcloud, Share, Undercloud
 
 Tree = dict[str, Any]
@@ -23,6 +23,7 @@ EVERYWHERE = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
 _MESSAGING_USER = "openstack"
 _HEAT_KEY_LENGTH = 32
+_SEAL_KEY = "seal_key_"
 
 # Keys whose values no one but the instance may read, wherever in a tree they are.
 _SECRET_KEYS = frozenset(
@@ -57,7 +58,7 @@ class _Cloud:
 
 def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, str]:
     """The known secrets, and new ones for the names that have none yet."""
-    return dict(known) | {name: _new_secret() for name in names if name not in known}
+    return dict(known) | {name: _new_secret(name) for name in names if name not in known}
 
 
 def undercloud_secrets(known: Secrets) -> dict[str, str]:
@@ -68,7 +69,13 @@ def undercloud_secrets(known: Secrets) -> dict[str, str]:
 def overcloud_secrets(overcloud: Overcloud, known: Secrets) -> dict[str, str]:
     """The secrets of an overcloud: the known ones, and new ones for those missing."""
     names = tuple(service for instance in overcloud.instances for service in instance.services)
-    return generate(services.secrets_of(names), known)
+    seal_keys = tuple(seal_key(instance.name) for instance in overcloud.instances)
+    return generate((*services.secrets_of(names), *seal_keys), known)
+
+
+def seal_key(instance: str) -> str:
+    """The name of the secret that an instance's other secrets are sealed with."""
+    return f"{_SEAL_KEY}{instance}"
 
 
 def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
@@ -206,7 +213,9 @@ def password_hash(password: str) -> str:
     return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
 
 
-def _new_secret() -> str:
+def _new_secret(name: str) -> str:
+    if name.startswith(_SEAL_KEY):
+        return seal.new_key()
     # Heat takes keys of exactly this length; for all others it does as well.
     return random.token_urlsafe(_HEAT_KEY_LENGTH)[:_HEAT_KEY_LENGTH]
 

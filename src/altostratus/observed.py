@@ -1,0 +1,117 @@
+"""What really is there, as plain data: all that planning and checking look at."""
+
+import dataclasses
+import ipaddress
+
+from altostratus.model import Hypervisor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deployed:
+    """An instance as the stack was last told to make it."""
+
+    hypervisor: Hypervisor
+    services: tuple[str, ...]
+    addresses: dict[str, str]
+    flavor: str
+    state_gib: int
+    image: str
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stack:
+    """The overcloud's stack in Heat; ``digest`` is over everything it was made from."""
+
+    id: str
+    status: str
+    reason: str
+    digest: str
+    instances: dict[str, Deployed]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether Heat carried out all it was asked for."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Server:
+    """A server of the overcloud; ``answers`` says whether it can be reached."""
+
+    instance: str
+    id: str
+    status: str
+    answers: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NeutronNetwork:
+    """A network of the undercloud; ``owner`` is the overcloud that it was made for."""
+
+    name: str
+    vlan: int | None
+    cidrs: tuple[ipaddress.IPv4Network, ...]
+    owner: str | None
+    physical_network: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Provider:
+    """A compute process's share, and how much of it others than this overcloud use."""
+
+    name: str
+    hypervisor: Hypervisor
+    memory_mib: int
+    disk_gib: int
+    others_memory_mib: int = 0
+    others_disk_gib: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MachineNetwork:
+    """A network that this machine has an address in or a route to, and through what."""
+
+    cidr: ipaddress.IPv4Network
+    device: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Control:
+    """The control network: its pool, and the addresses in it that ports have."""
+
+    cidr: ipaddress.IPv4Network
+    pool_start: ipaddress.IPv4Address
+    pool_end: ipaddress.IPv4Address
+    used: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observed:
+    """The undercloud as far as it matters to one overcloud.
+
+    ``images`` are the digests in Glance with their ids, ``built`` those in the cache.
+    ``endpoints`` are the public URLs in the overcloud's Keystone, None if that does not answer.
+    ``credentials`` is the digest of the entry ``overcloud`` of the user's clouds.yaml.
+    """
+
+    control: Control
+    stack: Stack | None = None
+    servers: tuple[Server, ...] = ()
+    images: dict[str, str] = dataclasses.field(default_factory=dict)
+    built: frozenset[str] = frozenset()
+    networks: tuple[NeutronNetwork, ...] = ()
+    flavors: frozenset[str] = frozenset()
+    has_keypair: bool = False
+    providers: tuple[Provider, ...] = ()
+    machine_networks: tuple[MachineNetwork, ...] = ()
+    endpoints: dict[str, str] | None = None
+    credentials: str | None = None
+
+    def server_of(self, instance: str) -> Server | None:
+        """The server of an instance."""
+        return next((found for found in self.servers if found.instance == instance), None)
+
+    def deployed(self, instance: str) -> Deployed | None:
+        """An instance as it was deployed."""
+        return self.stack.instances.get(instance) if self.stack else None

@@ -1,0 +1,267 @@
+"""The overcloud as one Heat stack: a top template made as data, and what goes with it."""
+
+import collections.abc
+import dataclasses
+from typing import Any
+
+from altostratus import hypervisors, metadata, seal, services
+from altostratus.model import CONTROL, INTERNAL, Instance, Overcloud
+
+CLASS = "OS::Altostratus::Instance"
+OUTPUT = "altostratus"
+OUTPUT_SECRETS = "secrets"
+OUTPUT_SERVERS = "servers"
+STATE_DISK = "altostratus:state_disk"
+STATE_GIB = "altostratus:state_gib"
+STATE_RELEASE = "altostratus:state_release"
+HYPERVISOR = "altostratus:hypervisor"
+INSTANCE = "altostratus:instance"
+OVERCLOUD = "altostratus:overcloud"
+
+_VERSION = "wallaby"
+_SSH_PORT = 22
+
+Tree = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a stack is made from. ``images`` are digests by instance, ``templates`` the
+    provider templates by file name."""
+
+    overcloud: Overcloud
+    addresses: metadata.Addresses
+    images: collections.abc.Mapping[str, str]
+    secrets: metadata.Secrets
+    templates: collections.abc.Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """What Heat is asked for; ``digest`` is over the plain inputs and the same for the same."""
+
+    template: Tree
+    environment: Tree
+    files: dict[str, str]
+    parameters: Tree
+    digest: str
+
+
+def render(
+    inputs: Inputs,
+    image_ids: collections.abc.Mapping[str, str],
+    irreplaceable: collections.abc.Collection[str] = (),
+) -> Request:
+    """The request for a stack.
+
+    ``image_ids`` are Glance's ids by digest. ``irreplaceable`` are the instances whose server
+    Heat must not replace: those that run and hold state.
+    """
+    overcloud = inputs.overcloud
+    instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
+    resources: Tree = {}
+    for instance in overcloud.instances:
+        resources |= _instance(inputs, instance, instances[instance.name]["digest"])
+    template: Tree = {
+        "heat_template_version": _VERSION,
+        "description": f"The overcloud {overcloud.name}",
+        "parameters": {
+            "secrets": {"type": "json", "hidden": True},
+            "images": {"type": "json", "description": "Glance's id of each image, by digest"},
+            "key_name": {"type": "string"},
+        },
+        "resources": resources,
+        "outputs": {
+            OUTPUT_SECRETS: {"value": {"get_param": "secrets"}},
+            OUTPUT_SERVERS: {
+                "value": {
+                    found.name: {"get_attr": [found.name, "server"]}
+                    for found in overcloud.instances
+                }
+            },
+        },
+    }
+    files = {
+        name: inputs.templates[name]
+        for name in sorted({_entry(found).template for found in overcloud.instances})
+    }
+    digest = metadata.digest([template, files, _environment(overcloud, ()), dict(inputs.secrets)])
+    template["outputs"][OUTPUT] = {"value": {"digest": digest, "instances": instances}}
+    return Request(
+        template=template,
+        environment=_environment(overcloud, irreplaceable),
+        files=files,
+        parameters={
+            "secrets": dict(inputs.secrets),
+            "images": {digest: image_ids[digest] for digest in set(inputs.images.values())},
+            "key_name": keypair(overcloud.name),
+        },
+        digest=digest,
+    )
+
+
+def flavor(instance: Instance) -> str:
+    """The name of the flavor of an instance's shape."""
+    shape = f"{instance.memory_mib}-{instance.vcpus}-{instance.disk_gib}"
+    return f"altostratus-{instance.hypervisor}-{shape}"
+
+
+def keypair(overcloud: str) -> str:
+    """The name of an overcloud's key pair."""
+    return f"altostratus-{overcloud}"
+
+
+def network(overcloud: str, name: str) -> str:
+    """The name that a network of an overcloud has in the undercloud."""
+    return name if name == CONTROL else f"{overcloud}-{name}"
+
+
+def deployment(instance: str) -> str:
+    """The name of the resource that is complete when an instance is configured."""
+    return f"{instance}_deployment"
+
+
+def _entry(instance: Instance) -> hypervisors.Entry:
+    return hypervisors.entry(instance.hypervisor)
+
+
+def _describe(inputs: Inputs, instance: Instance) -> Tree:
+    """What a later run needs to know of an instance: the fields of ``observed.Deployed``."""
+    tree = metadata.instance(inputs.overcloud, instance, inputs.addresses, inputs.secrets)
+    return {
+        "hypervisor": str(instance.hypervisor),
+        "services": list(instance.services),
+        "addresses": dict(inputs.addresses[instance.name]),
+        "flavor": flavor(instance),
+        "state_gib": instance.state_gib,
+        "image": inputs.images[instance.name],
+        "digest": tree["altostratus"]["digest"],
+    }
+
+
+def _environment(overcloud: Overcloud, irreplaceable: collections.abc.Collection[str]) -> Tree:
+    resources: Tree = {}
+    for instance in overcloud.instances:
+        entry = _entry(instance)
+        resources[instance.name] = {CLASS: entry.template}
+        if instance.name in irreplaceable:
+            resources[instance.name][entry.server] = {"restricted_actions": "replace"}
+    return {"resource_registry": {"resources": resources}}
+
+
+def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
+    """The resources of one instance: its ports, its server, its configuration."""
+    resources: Tree = {}
+    for name in instance.networks:
+        resources |= _port(inputs, instance, name)
+    resources[instance.name] = {
+        "type": CLASS,
+        "properties": {
+            "name": f"{inputs.overcloud.name}-{instance.name}",
+            "image": {"get_param": ["images", inputs.images[instance.name]]},
+            "flavor": flavor(instance),
+            "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
+            "key_name": {"get_param": "key_name"},
+            "seal_key": {"get_param": ["secrets", metadata.seal_key(instance.name)]},
+            "metadata": {
+                OVERCLOUD: inputs.overcloud.name,
+                INSTANCE: instance.name,
+                HYPERVISOR: str(instance.hypervisor),
+                STATE_DISK: f"{inputs.overcloud.name}.{instance.name}",
+                STATE_GIB: str(instance.state_gib),
+            },
+        },
+    }
+    return resources | _configuration(inputs, instance, digest)
+
+
+def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
+    tree = metadata.instance(inputs.overcloud, instance, inputs.addresses, inputs.secrets)
+    clear, secret = metadata.split(tree)
+    key = inputs.secrets[metadata.seal_key(instance.name)]
+    config = f"{instance.name}_config"
+    resource: Tree = {
+        "type": "OS::Heat::StructuredDeployment",
+        "properties": {
+            "name": instance.name,
+            "config": {"get_resource": config},
+            "server": {"get_attr": [instance.name, "server"]},
+            "signal_transport": "HEAT_SIGNAL",
+            # A rebuilt server keeps its id: only a changed input configures it again.
+            "input_values": {
+                "config_digest": digest,
+                "image_digest": inputs.images[instance.name],
+            },
+        },
+    }
+    before = _configured_before(inputs.overcloud, instance)
+    if before:
+        resource["depends_on"] = [deployment(name) for name in before]
+    return {
+        config: {
+            "type": "OS::Heat::StructuredConfig",
+            "properties": {
+                "group": "os-apply-config",
+                "config": clear | {"sealed": seal.seal(secret, key)},
+            },
+        },
+        deployment(instance.name): resource,
+    }
+
+
+def _configured_before(overcloud: Overcloud, instance: Instance) -> list[str]:
+    """The instances whose services this one's need; only those with an earlier service, so that
+    combined ones never wait for each other."""
+    needed = {name for service in instance.services for name in services.get(service).needs}
+    return [
+        other.name
+        for other in overcloud.instances
+        if needed & set(other.services) and _order(other) < _order(instance)
+    ]
+
+
+def _order(instance: Instance) -> tuple[int, str]:
+    return min(services.get(name).order for name in instance.services), instance.name
+
+
+def _port_name(instance: Instance, network: str) -> str:
+    return f"{instance.name}_{network}_port"
+
+
+def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
+    """A port and the security group that lets in what its network may reach."""
+    group = f"{instance.name}_{name}_access"
+    title = f"{inputs.overcloud.name}-{instance.name}-{name}"
+    return {
+        group: {
+            "type": "OS::Neutron::SecurityGroup",
+            "properties": {"name": title, "rules": _rules(inputs.overcloud, instance, name)},
+        },
+        _port_name(instance, name): {
+            "type": "OS::Neutron::Port",
+            "properties": {
+                "name": title,
+                "network": network(inputs.overcloud.name, name),
+                "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
+                "security_groups": [{"get_resource": group}],
+            },
+        },
+    }
+
+
+def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
+    runs = [services.get(service) for service in instance.services]
+    if name == CONTROL:
+        public = [service.public_port for service in runs if service.public_port]
+        return [_rule(port) for port in (_SSH_PORT, *public)] + [{"protocol": "icmp"}]
+    cidr = str(overcloud.network(name).cidr)
+    if name == INTERNAL:
+        ports = [port for service in runs for port in service.ports]
+    else:
+        ports = [service.public_port for service in runs if service.public_port]
+    return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
+
+
+def _rule(port: int, cidr: str | None = None) -> Tree:
+    rule: Tree = {"protocol": "tcp", "port_range_min": port, "port_range_max": port}
+    return rule | ({"remote_ip_prefix": cidr} if cidr else {})
