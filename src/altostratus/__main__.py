@@ -1,0 +1,5 @@
+"""``python -m altostratus``."""
+
+from altostratus import cli
+
+cli.main()

@@ -1,0 +1,160 @@
+"""What speaks against deploying an overcloud here: all of it at once, before anything starts."""
+
+import collections.abc
+
+from altostratus import errors, stack
+from altostratus.model import Hypervisor, Instance, Network, Overcloud
+from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
+from altostratus.yamlfile import Document, Location
+
+_Findings = collections.abc.Iterator[errors.Finding]
+
+
+def check(
+    overcloud: Overcloud, observed: Observed, document: Document
+) -> tuple[errors.Finding, ...]:
+    """The findings; ``document`` tells where in the file each belongs."""
+    return (
+        *check_machine(overcloud, observed.machine_networks, document),
+        *_undercloud_collisions(overcloud, observed, document),
+        *_changed_instances(overcloud, observed, document),
+        *_capacity(overcloud, observed, document),
+    )
+
+
+def check_machine(
+    overcloud: Overcloud, networks: tuple[MachineNetwork, ...], document: Document
+) -> tuple[errors.Finding, ...]:
+    """What this machine's own networks have against it."""
+    return tuple(
+        document.finding(
+            ("networks", network.name, "cidr"),
+            f"{network.cidr} collides with {there.cidr}, which this machine reaches through"
+            f" {there.device}",
+            "choose another; 'ip route' shows this machine's networks",
+        )
+        for network in overcloud.networks
+        for there in networks
+        # A route to everywhere overlaps everything and means nothing.
+        if there.cidr.prefixlen > 0 and network.cidr.overlaps(there.cidr)
+    )
+
+
+def _undercloud_collisions(
+    overcloud: Overcloud, observed: Observed, document: Document
+) -> _Findings:
+    own = {stack.network(overcloud.name, network.name) for network in overcloud.networks}
+    for network in overcloud.networks:
+        location: Location = ("networks", network.name)
+        for there in observed.networks:
+            if there.name == stack.network(overcloud.name, network.name):
+                if there.owner != overcloud.name:
+                    message = f"the undercloud has a network {there.name!r} that is not this one"
+                    yield document.finding(location, message, "choose another name")
+                elif there.vlan != network.vlan or {*there.cidrs} - {network.cidr}:
+                    cidrs = ", ".join(map(str, there.cidrs))
+                    yield document.finding(
+                        location,
+                        f"it is deployed with VLAN {there.vlan} and {cidrs}: a network cannot be"
+                        " changed",
+                        "add one under another name, or delete the overcloud first",
+                    )
+            elif there.name not in own:
+                yield from _overlaps(network, there, document)
+
+
+def _overlaps(network: Network, there: NeutronNetwork, document: Document) -> _Findings:
+    if there.vlan == network.vlan:
+        message = f"VLAN {there.vlan} is taken by the undercloud's network {there.name!r}"
+        yield document.finding(("networks", network.name, "vlan"), message, "choose another")
+    for cidr in there.cidrs:
+        if there.owner is None and cidr.overlaps(network.cidr):
+            message = f"{network.cidr} overlaps {cidr} of the undercloud's network {there.name!r}"
+            yield document.finding(("networks", network.name, "cidr"), message, "choose another")
+
+
+def _changed_instances(overcloud: Overcloud, observed: Observed, document: Document) -> _Findings:
+    for instance in overcloud.instances:
+        deployed = observed.deployed(instance.name)
+        if deployed is not None:
+            yield from _changed(instance, deployed, document)
+
+
+def _changed(instance: Instance, deployed: Deployed, document: Document) -> _Findings:
+    location: Location = ("instances", instance.name)
+    again = "delete the overcloud first, or put back what it was"
+    if deployed.hypervisor != instance.hypervisor:
+        yield document.finding(
+            (*location, "hypervisor"),
+            f"{instance.name!r} runs on {deployed.hypervisor}, and moving it to"
+            f" {instance.hypervisor} is not built yet: it would start without its state",
+            again,
+        )
+    elif deployed.flavor != stack.flavor(instance):
+        yield document.finding(
+            location,
+            f"{instance.name!r} is a {deployed.flavor} and cannot become a"
+            f" {stack.flavor(instance)}: resizing is not built yet",
+            again,
+        )
+    if set(deployed.addresses) != set(instance.networks):
+        networks = ", ".join(deployed.addresses)
+        message = f"{instance.name!r} is on {networks}: its networks cannot be changed yet"
+        yield document.finding((*location, "networks"), message, again)
+    if deployed.state_gib > instance.state_gib:
+        yield document.finding(
+            (*location, "state"),
+            f"the state disk of {instance.name!r} has {deployed.state_gib} GiB and cannot"
+            f" shrink to {instance.state_gib}",
+            f"leave it at {deployed.state_gib}",
+        )
+
+
+def _capacity(overcloud: Overcloud, observed: Observed, document: Document) -> _Findings:
+    wanted: dict[Hypervisor, list[Instance]] = {}
+    for instance in overcloud.instances:
+        wanted.setdefault(instance.hypervisor, []).append(instance)
+    for hypervisor, instances in wanted.items():
+        providers = [found for found in observed.providers if found.hypervisor == hypervisor]
+        if not providers:
+            there = ", ".join(sorted({str(found.hypervisor) for found in observed.providers}))
+            yield document.finding(
+                ("instances", instances[0].name),
+                f"the undercloud has no hypervisor {hypervisor}",
+                f"it has: {there or 'none'}",
+            )
+            continue
+        yield from _room(hypervisor, instances, providers, document)
+
+
+def _room(
+    hypervisor: Hypervisor,
+    instances: list[Instance],
+    providers: list[Provider],
+    document: Document,
+) -> _Findings:
+    sums = (
+        (
+            "MiB of memory",
+            "memory",
+            sum(found.memory_mib for found in instances),
+            sum(found.memory_mib for found in providers),
+            sum(found.others_memory_mib for found in providers),
+        ),
+        (
+            "GiB of disk",
+            "disk",
+            sum(found.disk_gib for found in instances),
+            sum(found.disk_gib for found in providers),
+            sum(found.others_disk_gib for found in providers),
+        ),
+    )
+    for unit, key, needed, has, others in sums:
+        if needed > has - others:
+            names = ", ".join(found.name for found in instances)
+            yield document.finding(
+                ("instances",),
+                f"too little room on {hypervisor}: {names} need {needed} {unit}, and of {has}"
+                f" {has - others} are free ({others} used by others)",
+                f"give some of them less {key}, or another hypervisor",
+            )

@@ -1,0 +1,387 @@
+"""The command line: parse, call one function, print; the only place that ends the process."""
+
+import collections.abc
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
+from typing import Any
+
+import click
+import keystoneauth1.exceptions
+import openstack.exceptions
+
+from altostratus import errors, hypervisors, log, spec, yamlfile
+from altostratus.errors import Exit
+from altostratus.model import Overcloud
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_QUICKSTART = _ROOT / "examples" / "quickstart.yaml"
+_NOT_FAST = "not build and not real and not undercloud"
+_INTERRUPTED = 130
+
+_file = click.argument(
+    "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), default=_QUICKSTART
+)
+_hypervisor = click.option(
+    "--hypervisor",
+    metavar="NAME",
+    help="Where instances run that do not say it themselves; comes before the file's default.",
+)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit status."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = cli.main(arguments, prog_name="altostratus", standalone_mode=False)
+        return result if isinstance(result, int) else Exit.DONE
+    except errors.Error as exc:
+        return _tell(exc)
+    except click.ClickException as exc:
+        exc.show()
+        return Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        log.info("interrupted; run it again to carry on")
+        return _INTERRUPTED
+    except (
+        openstack.exceptions.SDKException,
+        keystoneauth1.exceptions.ClientException,
+    ) as exc:
+        hint = (
+            "run it again with --debug, or look at the undercloud: ./altostratus undercloud status"
+        )
+        return _tell(errors.Error(f"OpenStack refused: {exc}", hint), exc)
+    except Exception:  # noqa: BLE001 (whatever it is: this is where a bug ends)
+        return _bug()
+
+
+def _tell(error: errors.Error, cause: BaseException | None = None) -> int:
+    if log.is_debug():
+        log.debug("".join(traceback.format_exception(cause or error)))
+    log.info(f"error: {error.message}")
+    if error.hint:
+        log.info(f"hint: {error.hint}")
+    return error.exit_status
+
+
+def _bug() -> int:
+    """Keep the traceback in a file that only its owner reads."""
+    descriptor, name = tempfile.mkstemp(prefix="altostratus-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w") as file:
+        file.write(log.redact(traceback.format_exc()))
+    kind, value, _ = sys.exc_info()
+    log.info(f"error: this is a bug of Altostratus: {kind.__name__ if kind else ''}: {value}")
+    log.info(f"hint: its traceback is in {name}; please report it")
+    return Exit.BUG
+
+
+def _load(file: pathlib.Path, hypervisor: str | None) -> tuple[Overcloud, yamlfile.Document]:
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise errors.Error(f"{file} cannot be read: {exc}") from exc
+    name = str(file)
+    if file.is_absolute() and file.is_relative_to(pathlib.Path.cwd()):
+        name = str(file.relative_to(pathlib.Path.cwd()))
+    return spec.parse(text, name, hypervisor), yamlfile.parse(text, name)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show commands that are run, and tracebacks.")
+def cli(debug: bool) -> None:
+    """Deploy OpenStack clouds whose services run in instances of another."""
+    log.set_debug(debug)
+
+
+@cli.command()
+@_file
+@_hypervisor
+def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
+    """Bring up an undercloud on this machine and deploy FILE's overcloud on it."""
+    from altostratus import deploy, machine, node, status, undercloud, verify
+
+    overcloud, document = _load(file, hypervisor)
+    phases = _Phases()
+    with phases.phase("prepare the machine"):
+        machine.prepare()
+    with phases.phase("undercloud"):
+        undercloud.up(node.undercloud())
+        verify.undercloud()
+    with phases.phase("overcloud"):
+        deployment = deploy.prepare(overcloud, document)
+        deploy.execute(deployment)
+    if deployment.plan.nothing_to_do:
+        with phases.phase("verify"):
+            verify.overcloud(overcloud)
+    click.echo(status.to_text(status.read(overcloud)))
+    click.echo(phases.to_text())
+
+
+@cli.command()
+@click.option("--fast", "which", flag_value="fast", help="Those that need no undercloud.")
+@click.option("--all", "which", flag_value="all", help="The heavy ones, too.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def test(which: str | None, arguments: tuple[str, ...]) -> None:
+    """Run the tests; ARGUMENTS are handed to pytest."""
+    marks = {"fast": ["-m", _NOT_FAST], "all": ["-m", ""]}.get(which or "", [])
+    os.chdir(_ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *marks, *arguments])
+
+
+@cli.group()
+def undercloud() -> None:
+    """The undercloud on this machine."""
+
+
+@undercloud.command("up")
+def undercloud_up() -> None:
+    """Bring it up, or finish bringing it up."""
+    from altostratus import machine, node, undercloud, verify
+
+    machine.prepare()
+    undercloud.up(node.undercloud())
+    verify.undercloud()
+
+
+@undercloud.command("down")
+def undercloud_down() -> None:
+    """Remove it with everything in it."""
+    from altostratus import undercloud
+
+    undercloud.down()
+
+
+@undercloud.command("status")
+def undercloud_status() -> int:
+    """Say what it is at; exit status 1 if it is not there."""
+    from altostratus import undercloud
+
+    state = undercloud.status()
+    click.echo(f"undercloud: {state or 'there is none'}")
+    return Exit.DONE if state else Exit.FAILED
+
+
+@undercloud.command("shell", context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def undercloud_shell(command: tuple[str, ...]) -> None:
+    """Open a shell in it, or run COMMAND there."""
+    from altostratus import undercloud
+
+    undercloud.shell(*([command] if command else []))
+
+
+@cli.group()
+def image() -> None:
+    """Images of services."""
+
+
+_services = click.argument("services", nargs=-1, required=True)
+_on = click.option(
+    "--hypervisor",
+    type=click.Choice(hypervisors.names()),
+    default="docker",
+    show_default=True,
+    help="What the image is for.",
+)
+
+
+@image.command("build")
+@_services
+@_on
+def image_build(services: tuple[str, ...], hypervisor: str) -> None:
+    """Build the image that runs SERVICES, unless the cache has it."""
+    from altostratus import images
+
+    click.echo(images.build(_image_spec(services, hypervisor)))
+
+
+@image.command("load")
+@_services
+@_on
+@click.option("--name", help="The name of an image that is loaded from a file.")
+@click.option("--disk-format", default="raw", show_default=True, help="Of an image from a file.")
+@click.option("--hypervisor-type", help="Nova's word for the only hypervisor that may run it.")
+def image_load(
+    services: tuple[str, ...],
+    hypervisor: str,
+    name: str | None,
+    disk_format: str,
+    hypervisor_type: str | None,
+) -> None:
+    """Load the image that runs SERVICES into the undercloud's Glance, building it if need be.
+
+    In place of services a file can be named: any image, for instance one of diskimage-builder's.
+    """
+    from altostratus import cloud, glance, images
+
+    connection = cloud.connect("undercloud")
+    path = pathlib.Path(services[0])
+    if len(services) == 1 and path.is_file():
+        name = name or path.stem
+        identity = glance.load_file(connection, path, name, disk_format, hypervisor_type)
+    else:
+        wanted = _image_spec(services, hypervisor)
+        images.build(wanted)
+        identity = glance.load(connection, wanted, hypervisor_type)
+    click.echo(identity)
+
+
+@image.command("list")
+def image_list() -> None:
+    """List the images in the undercloud's Glance."""
+    from altostratus import cloud, glance, status
+
+    rows: list[tuple[str, ...]] = [("NAME", "DIGEST", "HYPERVISOR TYPE", "MIB", "CREATED")]
+    rows += glance.rows(cloud.connect("undercloud"))
+    click.echo("\n".join(status.table(rows)))
+
+
+def _image_spec(services: tuple[str, ...], hypervisor: str) -> Any:
+    from altostratus import images
+    from altostratus import services as catalogue
+
+    unknown = [name for name in services if name not in catalogue.names()]
+    if unknown:
+        known = ", ".join(catalogue.names())
+        raise errors.Error(f"there is no service {unknown[0]!r}", hint=f"known: {known}")
+    return images.wanted(services, hypervisor)
+
+
+@cli.group()
+def overcloud() -> None:
+    """The overcloud that FILE describes (default: examples/quickstart.yaml)."""
+
+
+@overcloud.command("check")
+@_file
+@_hypervisor
+def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
+    """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
+    from altostratus import deploy, undercloud
+
+    wanted, document = _load(file, hypervisor)
+    if undercloud.status() is None:
+        deploy.check_machine(wanted, document)
+        click.echo(f"{file}: nothing wrong in it; no undercloud here to check it against")
+        return
+    deploy.prepare(wanted, document)
+    click.echo(f"{file}: nothing wrong, and nothing speaks against deploying it here")
+
+
+@overcloud.command("plan")
+@_file
+@_hypervisor
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--out", type=click.Path(path_type=pathlib.Path), help="Keep the plan in this file.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 4 if there is something to do.")
+def overcloud_plan(
+    file: pathlib.Path,
+    hypervisor: str | None,
+    as_json: bool,
+    out: pathlib.Path | None,
+    detailed_exitcode: bool,
+) -> int:
+    """Say what deploying would do, and why; change nothing."""
+    from altostratus import deploy, plan
+
+    made = deploy.prepare(*_load(file, hypervisor)).plan
+    if out:
+        out.write_text(plan.to_json(made))
+    click.echo(plan.to_json(made) if as_json else plan.to_text(made), nl=False)
+    return Exit.CHANGES_PENDING if detailed_exitcode and made.steps else Exit.DONE
+
+
+@overcloud.command("deploy")
+@_file
+@_hypervisor
+@click.option(
+    "--plan",
+    "kept",
+    type=click.Path(path_type=pathlib.Path, exists=True),
+    help="Carry out exactly this plan, or refuse.",
+)
+def overcloud_deploy(file: pathlib.Path, hypervisor: str | None, kept: pathlib.Path | None) -> None:
+    """Deploy FILE's overcloud, or bring it to what FILE says."""
+    from altostratus import deploy, plan, status
+
+    overcloud, document = _load(file, hypervisor)
+    deployment = deploy.prepare(overcloud, document)
+    if kept and json.loads(kept.read_text()) != deployment.plan.as_data():
+        raise errors.StalePlan(
+            f"{kept} is no longer what there is to do",
+            hint=f"look at the new one: ./altostratus overcloud plan {file}",
+        )
+    click.echo(plan.to_text(deployment.plan), nl=False)
+    deploy.execute(deployment)
+    if deployment.plan.steps:
+        click.echo(status.to_text(status.read(overcloud)), nl=False)
+
+
+@overcloud.command("verify")
+@_file
+@_hypervisor
+def overcloud_verify(file: pathlib.Path, hypervisor: str | None) -> None:
+    """Use the overcloud as its users would."""
+    from altostratus import verify
+
+    verify.overcloud(_load(file, hypervisor)[0])
+    click.echo("verified")
+
+
+@overcloud.command("status")
+@_file
+@_hypervisor
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) -> None:
+    """Say what the overcloud is at."""
+    from altostratus import status
+
+    found = status.read(_load(file, hypervisor)[0])
+    shown = json.dumps(dataclasses.asdict(found), indent=2) + "\n"
+    click.echo(shown if as_json else status.to_text(found), nl=False)
+
+
+@overcloud.command("delete")
+@_file
+def overcloud_delete(file: pathlib.Path) -> None:
+    """Remove the overcloud with all its state."""
+    from altostratus import deploy
+
+    wanted, _ = _load(file, None)
+    was_there = deploy.delete(wanted.name)
+    there = "deleted" if was_there else "there was nothing of it"
+    click.echo(f"overcloud {wanted.name}: {there}")
+
+
+class _Phases:
+    """How long each part of a run took."""
+
+    def __init__(self) -> None:
+        self._took: list[tuple[str, float]] = []
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> collections.abc.Iterator[None]:
+        """Time what is done inside ``with``."""
+        log.info(f"== {name}")
+        start = time.monotonic()
+        yield
+        self._took.append((name, time.monotonic() - start))
+
+    def to_text(self) -> str:
+        """One line per phase, and the sum."""
+        total = sum(seconds for _, seconds in self._took)
+        lines = [f"{name:20} {seconds:7.1f} s" for name, seconds in [*self._took, ("sum", total)]]
+        return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

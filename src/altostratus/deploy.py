@@ -1,0 +1,261 @@
+"""Carries out plans, and takes overclouds down. It chooses nothing: the plan did.
+
+An interrupted run is resumed by running again: the next plan begins with what is there.
+"""
+
+import collections.abc
+import dataclasses
+import pathlib
+from typing import Any
+
+import openstack
+
+from altostratus import (
+    catalog,
+    check,
+    cloud,
+    credentials,
+    errors,
+    failures,
+    glance,
+    heat,
+    hypervisors,
+    images,
+    keypair,
+    log,
+    metadata,
+    networks,
+    observed,
+    plan,
+    stack,
+    survey,
+    verify,
+)
+from altostratus.model import CONTROL, Instance, Overcloud
+from altostratus.yamlfile import Document
+
+TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
+_SERVER_S = 180
+_ANSWER_S = 120
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deployment:
+    """A plan and what carrying it out takes."""
+
+    undercloud: openstack.connection.Connection
+    plan: plan.Plan
+    secrets: dict[str, str]
+    observed: observed.Observed
+
+
+def prepare(overcloud: Overcloud, document: Document) -> Deployment:
+    """Observe, check and plan; changes nothing.
+
+    Raises :class:`errors.FindingsError` with everything that speaks against it.
+    """
+    undercloud = cloud.connect("undercloud")
+    heat.wait_settled(undercloud, overcloud.name)
+    found = survey.read(undercloud, overcloud)
+    findings = check.check(overcloud, found.observed, document)
+    if findings:
+        raise errors.FindingsError(findings)
+    secrets = metadata.overcloud_secrets(overcloud, found.secrets)
+    log.hide(secrets.values())
+    specs = survey.image_specs(overcloud)
+    wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
+    made = plan.make(overcloud, found.observed, wanted, secrets, templates())
+    return Deployment(undercloud, made, secrets, found.observed)
+
+
+def check_machine(overcloud: Overcloud, document: Document) -> None:
+    """Check what can be checked where there is no undercloud.
+
+    Raises :class:`errors.FindingsError` with everything that speaks against it.
+    """
+    findings = check.check_machine(overcloud, survey.machine_networks(), document)
+    if findings:
+        raise errors.FindingsError(findings)
+
+
+def execute(deployment: Deployment) -> None:
+    """Carry out all steps of a plan in their order."""
+    for step in deployment.plan.steps:
+        with log.step(f"{step.kind} {step.subject}") as shown:
+            _ACTIONS[step.kind](deployment, step, shown)
+
+
+def templates() -> dict[str, str]:
+    """The provider templates by file name."""
+    return {path.name: path.read_text() for path in sorted(TEMPLATES.glob("*.yaml"))}
+
+
+def delete(overcloud: str) -> bool:
+    """Remove an overcloud with its state; returns whether there was anything of it."""
+    undercloud = cloud.connect("undercloud")
+    heat.wait_settled(undercloud, overcloud)
+    found = heat.find(undercloud, overcloud)
+    if found is not None:
+        _release_state(undercloud, overcloud)
+        with log.step(f"delete stack {overcloud}") as step:
+            heat.delete(undercloud, found, step)
+    removed = networks.delete(undercloud, overcloud)
+    _delete_flavors(undercloud)
+    has_key = keypair.delete(undercloud, overcloud)
+    had_credentials = credentials.remove("overcloud")
+    return bool(found or removed or has_key or had_credentials)
+
+
+_Action = collections.abc.Callable[[Deployment, plan.Step, log.Step], None]
+
+
+def _build_image(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    images.build(_spec(deployment, step))
+
+
+def _load_image(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    glance.load(deployment.undercloud, _spec(deployment, step))
+
+
+def _create_keypair(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    keypair.create(deployment.undercloud, deployment.plan.overcloud.name)
+
+
+def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    instance = next(
+        found
+        for found in deployment.plan.overcloud.instances
+        if stack.flavor(found) == step.subject
+    )
+    compute = deployment.undercloud.compute
+    flavor = compute.create_flavor(
+        name=step.subject,
+        ram=instance.memory_mib,
+        vcpus=instance.vcpus,
+        disk=instance.disk_gib,
+    )
+    compute.create_flavor_extra_specs(
+        flavor, hypervisors.entry(instance.hypervisor).flavor_properties
+    )
+
+
+def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    overcloud = deployment.plan.overcloud
+    wanted = next(
+        found
+        for found in overcloud.networks
+        if stack.network(overcloud.name, found.name) == step.subject
+    )
+    networks.create(deployment.undercloud, overcloud, wanted)
+
+
+def _start_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    server = _server(deployment, step)
+    deployment.undercloud.compute.start_server(server.id)
+    _wait_alive(deployment, step, server, shown)
+
+
+def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    server = _server(deployment, step)
+    deployment.undercloud.compute.reboot_server(server.id, "HARD")
+    _wait_alive(deployment, step, server, shown)
+
+
+def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    made = deployment.plan
+    digests = {name: image.digest for name, image in made.images.items()}
+    inputs = stack.Inputs(made.overcloud, made.addresses, digests, deployment.secrets, templates())
+    ids = survey.glance_images(deployment.undercloud)
+    request = stack.render(inputs, ids, made.irreplaceable)
+    try:
+        heat.apply(deployment.undercloud, made.overcloud.name, request, shown)
+    except errors.StackFailed as exc:
+        raise failures.explain(deployment.undercloud, made, exc) from exc
+
+
+def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    overcloud, assigned = deployment.plan.overcloud, deployment.plan.addresses
+    entries = metadata.overcloud_catalog(overcloud, assigned, deployment.secrets)
+    url = plan.auth_url(overcloud, assigned)
+    assert url is not None, "a catalogue needs a Keystone"
+    admin = survey.admin(url, deployment.secrets["admin_password"])
+    cloud.wait_for_identity(admin, shown)
+    for change in catalog.register(admin, entries):
+        log.debug(f"registered {change}")
+
+
+def _write_credentials(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    url = plan.auth_url(deployment.plan.overcloud, deployment.plan.addresses)
+    assert url is not None, "credentials need a Keystone"
+    password = deployment.secrets["admin_password"]
+    credentials.write(
+        "overcloud", auth_url=url, username="admin", password=password, project="admin"
+    )
+
+
+def _verify(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    verify.overcloud(deployment.plan.overcloud)
+
+
+_ACTIONS: dict[plan.Kind, _Action] = {
+    plan.Kind.BUILD_IMAGE: _build_image,
+    plan.Kind.LOAD_IMAGE: _load_image,
+    plan.Kind.CREATE_KEYPAIR: _create_keypair,
+    plan.Kind.CREATE_FLAVOR: _create_flavor,
+    plan.Kind.CREATE_NETWORK: _create_network,
+    plan.Kind.START_SERVER: _start_server,
+    plan.Kind.RESTART_SERVER: _restart_server,
+    plan.Kind.CREATE_STACK: _create_or_update_stack,
+    plan.Kind.UPDATE_STACK: _create_or_update_stack,
+    plan.Kind.REGISTER_CATALOG: _register_catalog,
+    plan.Kind.WRITE_CREDENTIALS: _write_credentials,
+    plan.Kind.VERIFY: _verify,
+}
+
+
+def _spec(deployment: Deployment, step: plan.Step) -> images.ImageSpec:
+    specs = survey.image_specs(deployment.plan.overcloud).values()
+    return next(one for one in specs if images.digest(one) == step.digest)
+
+
+def _server(deployment: Deployment, step: plan.Step) -> observed.Server:
+    found = deployment.observed.server_of(step.instance or "")
+    assert found is not None, "the plan starts only what it saw"
+    return found
+
+
+def _wait_alive(
+    deployment: Deployment, step: plan.Step, server: observed.Server, shown: log.Step
+) -> None:
+    """Until the server runs and its services answer."""
+    compute = deployment.undercloud.compute
+    hint = f"openstack --os-cloud undercloud server show {server.id}"
+
+    def running() -> tuple[Any, str]:
+        found = compute.get_server(server.id)
+        return (found if found.status == "ACTIVE" else None), f"it is {found.status}"
+
+    cloud.wait(f"starting {step.subject}", running, _SERVER_S, hint=hint, step=shown)
+    overcloud = deployment.plan.overcloud
+    instance: Instance = next(one for one in overcloud.instances if one.name == server.instance)
+    address = deployment.plan.addresses[instance.name][CONTROL]
+
+    def answering() -> tuple[Any, str]:
+        return survey.answers(address, timeout_s=1) or None, f"{address} does not answer"
+
+    cloud.wait(f"booting {step.subject}", answering, _ANSWER_S, hint=hint, step=shown)
+
+
+def _release_state(undercloud: openstack.connection.Connection, overcloud: str) -> None:
+    """Have the drivers remove the state disks together with the servers."""
+    for server in undercloud.compute.servers():
+        if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud:
+            undercloud.compute.set_server_metadata(server, **{stack.STATE_RELEASE: "true"})
+
+
+def _delete_flavors(undercloud: openstack.connection.Connection) -> None:
+    """Remove our flavors that no server has."""
+    used = {server.flavor.get("original_name") for server in undercloud.compute.servers()}
+    for flavor in undercloud.compute.flavors():
+        if flavor.name.startswith("altostratus-") and flavor.name not in used:
+            undercloud.compute.delete_flavor(flavor, ignore_missing=True)

@@ -1,0 +1,133 @@
+"""Loads images into the undercloud's Glance, each once: its digest tells them apart."""
+
+import pathlib
+from typing import IO, Any
+
+import openstack
+import openstack.exceptions
+
+from altostratus import hypervisors, images, log, survey
+
+_SERVICES = "altostratus:services"
+_TYPE = "application/octet-stream"
+
+
+def load(
+    undercloud: openstack.connection.Connection,
+    spec: images.ImageSpec,
+    hypervisor_type: str | None = None,
+) -> str:
+    """Load a built image unless Glance has it; returns its id.
+
+    ``hypervisor_type`` is for images of other makes; by default it follows from the image.
+    """
+    digest = images.digest(spec)
+    found = survey.glance_images(undercloud).get(digest)
+    if found:
+        return found
+    _remove_incomplete(undercloud, digest)
+    entry = hypervisors.entry(spec.hypervisor)
+    properties = {
+        **entry.image_properties,
+        survey.IMAGE_OWNER: survey.OWNER,
+        survey.IMAGE_DIGEST: digest,
+        _SERVICES: ",".join(spec.services),
+    }
+    if hypervisor_type:
+        properties["hypervisor_type"] = hypervisor_type
+    created = _post(
+        undercloud,
+        {
+            "name": spec.name,
+            "disk_format": entry.disk_format,
+            "container_format": entry.container_format,
+            "visibility": "private",
+            **properties,
+        },
+    )
+    return upload(undercloud, created, images.path(spec))
+
+
+def load_file(
+    undercloud: openstack.connection.Connection,
+    path: pathlib.Path,
+    name: str,
+    disk_format: str,
+    hypervisor_type: str | None = None,
+) -> str:
+    """Load any image file; with a hypervisor type it is kept away from other hypervisors."""
+    container_format = "docker" if hypervisor_type == "docker" else "bare"
+    about = {"name": name, "disk_format": disk_format, "container_format": container_format}
+    for known in hypervisors.names():
+        entry = hypervisors.entry(known)
+        if entry.hypervisor_type == hypervisor_type:
+            about |= entry.image_properties
+    if hypervisor_type:
+        about["hypervisor_type"] = hypervisor_type
+    return upload(undercloud, _post(undercloud, about), path)
+
+
+def rows(undercloud: openstack.connection.Connection) -> list[tuple[str, ...]]:
+    """Name, digest, hypervisor type, size and age of each image, to be shown."""
+    return sorted(
+        (
+            image.name or "",
+            (image.properties or {}).get(survey.IMAGE_DIGEST, "-")[:12],
+            image.hypervisor_type or "-",
+            str((image.size or 0) >> 20),
+            image.created_at or "-",
+        )
+        for image in undercloud.image.images()
+    )
+
+
+def upload(cloud: openstack.connection.Connection, image_id: str, path: pathlib.Path) -> str:
+    """Fill an image that was just created; it is removed again if that fails."""
+    try:
+        with log.step(f"upload {path.name}") as step, path.open("rb") as file:
+            response = cloud.image.put(
+                f"/images/{image_id}/file",
+                data=_Watched(file, path.stat().st_size, step),
+                headers={"Content-Type": _TYPE},
+            )
+            openstack.exceptions.raise_from_response(response)
+    except BaseException:
+        cloud.image.delete_image(image_id, ignore_missing=True)
+        raise
+    return image_id
+
+
+class _Watched:
+    """A file that says how much of it was read."""
+
+    def __init__(self, file: IO[bytes], size: int, step: log.Step) -> None:
+        self._file = file
+        self._size = size
+        self._step = step
+        self._shown = -1
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        content = self._file.read(size)
+        percent = self._file.tell() * 100 // max(self._size, 1)
+        if percent != self._shown:
+            self._shown = percent
+            self._step.progress(f"{percent} %")
+        return content
+
+
+def _post(cloud: openstack.connection.Connection, about: dict[str, Any]) -> str:
+    response = cloud.image.post("/images", json=about)
+    openstack.exceptions.raise_from_response(response)
+    return str(response.json()["id"])
+
+
+def _remove_incomplete(undercloud: openstack.connection.Connection, digest: str) -> None:
+    """Uploads that were cut off leave images that are never complete."""
+    for image in undercloud.image.images():
+        properties = image.properties or {}
+        if properties.get(survey.IMAGE_DIGEST) == digest and image.status != "active":
+            undercloud.image.delete_image(image.id, ignore_missing=True)

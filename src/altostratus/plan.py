@@ -1,0 +1,270 @@
+"""What has to be done to bring an overcloud about: plain data, made by a pure function.
+
+The executor (``deploy``) carries out the steps in this order and chooses nothing.
+"""
+
+import collections.abc
+import dataclasses
+import enum
+import json
+from typing import Any
+
+from altostratus import addresses, metadata, stack
+from altostratus.model import Instance, Overcloud
+from altostratus.observed import Observed, Server
+
+
+class Kind(enum.StrEnum):
+    """What a step does."""
+
+    BUILD_IMAGE = "build image"
+    LOAD_IMAGE = "load image"
+    CREATE_KEYPAIR = "create key pair"
+    CREATE_FLAVOR = "create flavor"
+    CREATE_NETWORK = "create network"
+    START_SERVER = "start server"
+    RESTART_SERVER = "restart server"
+    CREATE_STACK = "create stack"
+    UPDATE_STACK = "update stack"
+    REGISTER_CATALOG = "register catalog"
+    WRITE_CREDENTIALS = "write credentials"
+    VERIFY = "verify"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do. ``subject`` is its object's name, ``digest`` that of an image."""
+
+    kind: Kind
+    subject: str
+    reason: str
+    instance: str | None = None
+    digest: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Image:
+    """The image that an instance runs."""
+
+    name: str
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps, and what was decided for all of them. Holds no secret."""
+
+    overcloud: Overcloud
+    steps: tuple[Step, ...]
+    addresses: addresses.Assigned
+    images: dict[str, Image]
+    irreplaceable: tuple[str, ...]
+    nothing_to_do: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """The plan as plain data: what ``--json`` shows and ``--out`` keeps."""
+        return {
+            "overcloud": self.overcloud.name,
+            "nothing_to_do": self.nothing_to_do,
+            "steps": [dataclasses.asdict(step) for step in self.steps],
+            "addresses": self.addresses,
+            "images": {name: dataclasses.asdict(image) for name, image in self.images.items()},
+        }
+
+
+def make(
+    overcloud: Overcloud,
+    observed: Observed,
+    images: collections.abc.Mapping[str, Image],
+    secrets: metadata.Secrets,
+    templates: collections.abc.Mapping[str, str],
+) -> Plan:
+    """Plan the way from what is observed to the overcloud.
+
+    ``images`` are by instance; ``secrets`` those of the overcloud, which only enter digests.
+    """
+    assigned = addresses.assign(overcloud, observed)
+    digests = {name: image.digest for name, image in images.items()}
+    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates)
+    wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
+    steps = [
+        *_image_steps(images, observed),
+        *_preparing_steps(overcloud, observed),
+        *_server_steps(overcloud, observed),
+        *_stack_steps(overcloud, observed, wanted),
+    ]
+    steps += _catalog_steps(overcloud, observed, assigned, secrets)
+    if steps:
+        steps.append(Step(Kind.VERIFY, overcloud.name, "something changes"))
+    return Plan(
+        overcloud=overcloud,
+        steps=tuple(steps),
+        addresses=assigned,
+        images=dict(images),
+        irreplaceable=tuple(
+            found.name for found in overcloud.instances if _is_healthy(observed, found)
+        ),
+        nothing_to_do=None if steps else _why_nothing(overcloud, wanted),
+    )
+
+
+def to_text(plan: Plan) -> str:
+    """The plan for people."""
+    if plan.nothing_to_do:
+        return f"Nothing to do: {plan.nothing_to_do}\n"
+    count = f"{len(plan.steps)} step{'s' if len(plan.steps) != 1 else ''}"
+    lines = [f"Plan for the overcloud {plan.overcloud.name}: {count}"]
+    kind_width = max(len(step.kind) for step in plan.steps)
+    subject_width = max(len(_subject(step)) for step in plan.steps)
+    lines += [
+        f"  {step.kind:{kind_width}}  {_subject(step):{subject_width}}  {step.reason}"
+        for step in plan.steps
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def to_json(plan: Plan) -> str:
+    """The plan for programs."""
+    return json.dumps(plan.as_data(), indent=2, sort_keys=True) + "\n"
+
+
+def credentials_digest(auth_url: str, password: str) -> str:
+    """What stands for an entry of the user's clouds.yaml."""
+    return metadata.digest([auth_url, password])
+
+
+def auth_url(overcloud: Overcloud, assigned: addresses.Assigned) -> str | None:
+    """The public URL of the overcloud's Keystone, if it has one."""
+    identity = overcloud.instance_of("keystone")
+    if identity is None:
+        return None
+    return metadata.endpoint("keystone", assigned[identity.name]["control"])
+
+
+def _subject(step: Step) -> str:
+    return f"{step.subject} ({step.digest[:12]})" if step.digest else step.subject
+
+
+_Steps = collections.abc.Iterator[Step]
+
+
+def _image_steps(images: collections.abc.Mapping[str, Image], observed: Observed) -> list[Step]:
+    missing = {
+        image.digest: image for image in images.values() if image.digest not in observed.images
+    }
+    build = [
+        Step(Kind.BUILD_IMAGE, image.name, "not in the cache", digest=digest)
+        for digest, image in missing.items()
+        if digest not in observed.built
+    ]
+    load = [
+        Step(Kind.LOAD_IMAGE, image.name, "not in the undercloud's Glance", digest=digest)
+        for digest, image in missing.items()
+    ]
+    return build + load
+
+
+def _preparing_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
+    missing = "not in the undercloud"
+    if not observed.has_keypair:
+        yield Step(Kind.CREATE_KEYPAIR, stack.keypair(overcloud.name), missing)
+    for name in dict.fromkeys(stack.flavor(found) for found in overcloud.instances):
+        if name not in observed.flavors:
+            yield Step(Kind.CREATE_FLAVOR, name, missing)
+    there = {found.name: found for found in observed.networks}
+    for network in overcloud.networks:
+        name = stack.network(overcloud.name, network.name)
+        # A network without its subnet is one whose making was cut off.
+        if name not in there or not there[name].cidrs:
+            reason = f"{missing}: VLAN {network.vlan}, {network.cidr}"
+            yield Step(Kind.CREATE_NETWORK, name, reason)
+
+
+def _server_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
+    """What brings back servers that were stopped or killed from outside."""
+    for instance in overcloud.instances:
+        server = observed.server_of(instance.name)
+        if server is None or not (observed.stack and observed.stack.is_complete):
+            continue
+        name = f"{overcloud.name}-{instance.name}"
+        if server.status == "SHUTOFF":
+            reason = "it is SHUTOFF, stopped or killed from outside"
+            yield Step(Kind.START_SERVER, name, reason, instance.name)
+        elif not _is_alive(server):
+            reason = f"it is {server.status} and does not answer"
+            yield Step(Kind.RESTART_SERVER, name, reason, instance.name)
+
+
+def _stack_steps(overcloud: Overcloud, observed: Observed, wanted: stack.Request) -> _Steps:
+    if observed.stack is None:
+        yield Step(Kind.CREATE_STACK, overcloud.name, "there is none")
+        return
+    if not observed.stack.is_complete:
+        yield Step(Kind.UPDATE_STACK, overcloud.name, f"it is {observed.stack.status}")
+    elif observed.stack.digest != wanted.digest:
+        yield Step(Kind.UPDATE_STACK, overcloud.name, _differences(observed, wanted))
+
+
+def _differences(observed: Observed, wanted: stack.Request) -> str:
+    """In which way the deployed instances are not the wanted ones, in words."""
+    found: list[str] = []
+    described = wanted.template["outputs"][stack.OUTPUT]["value"]["instances"]
+    before = observed.stack.instances if observed.stack else {}
+    for name in sorted(described.keys() | before.keys()):
+        if name not in before:
+            found.append(f"{name} is new")
+        elif name not in described:
+            found.append(f"{name} is no longer wanted")
+        else:
+            changed = _changed(before[name], described[name])
+            found += [f"{changed} of {name}"] if changed else []
+    return "changed: " + "; ".join(found) if found else "its templates changed"
+
+
+def _changed(before: Any, after: dict[str, Any]) -> str:
+    words = {
+        "image": "the image (the server is rebuilt)",
+        "state_gib": "the state disk's size",
+        "digest": "the configuration",
+    }
+    return ", ".join(text for key, text in words.items() if getattr(before, key) != after[key])
+
+
+def _catalog_steps(
+    overcloud: Overcloud,
+    observed: Observed,
+    assigned: addresses.Assigned,
+    secrets: metadata.Secrets,
+) -> _Steps:
+    url = auth_url(overcloud, assigned)
+    if url is None:
+        return
+    entries = metadata.overcloud_catalog(overcloud, assigned, secrets)
+    wanted = {entry["name"]: entry["public_url"] for entry in entries}
+    there = observed.endpoints or {}
+    missing = [name for name, endpoint in wanted.items() if there.get(name) != endpoint]
+    if missing:
+        asked = observed.endpoints is not None
+        lacks = f"not in its Keystone: {', '.join(missing)}"
+        reason = lacks if asked else "its Keystone cannot be asked before"
+        yield Step(Kind.REGISTER_CATALOG, overcloud.name, reason)
+    if observed.credentials != credentials_digest(url, secrets["admin_password"]):
+        yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
+
+
+def _is_alive(server: Server) -> bool:
+    return server.status == "ACTIVE" and server.answers
+
+
+def _is_healthy(observed: Observed, instance: Instance) -> bool:
+    """Whether Heat must keep its hands off the server: it has run, and holds state."""
+    server = observed.server_of(instance.name)
+    return server is not None and server.status != "ERROR"
+
+
+def _why_nothing(overcloud: Overcloud, wanted: stack.Request) -> str:
+    count = len(overcloud.instances)
+    return (
+        f"the stack {overcloud.name} is complete and made from exactly this"
+        f" ({wanted.digest[:12]}), and its {count} instance{'s' if count != 1 else ''} answer"
+    )

@@ -1,0 +1,152 @@
+"""What an overcloud is at: its instances, how long they took, and where its endpoints are."""
+
+import dataclasses
+import datetime
+from typing import Any
+
+import openstack
+
+from altostratus import cloud, credentials, heat, plan, stack, survey
+from altostratus.model import CONTROL, Overcloud
+from altostratus.observed import Observed
+
+_MISSING = "-"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InstanceStatus:
+    """An instance; times are seconds from the request for its server."""
+
+    name: str
+    services: tuple[str, ...]
+    hypervisor: str
+    state: str
+    addresses: dict[str, str]
+    active_s: float | None
+    configured_s: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Status:
+    """An overcloud as it is."""
+
+    overcloud: str
+    stack: str
+    instances: tuple[InstanceStatus, ...]
+    endpoints: dict[str, str]
+    credentials: str
+
+
+def read(overcloud: Overcloud) -> Status:
+    """Look at an overcloud."""
+    undercloud = cloud.connect("undercloud")
+    seen = survey.read(undercloud, overcloud).observed
+    servers = {
+        server.metadata[stack.INSTANCE]: server
+        for server in undercloud.compute.servers()
+        if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud.name
+    }
+    configured = _configured(undercloud, overcloud.name)
+    deployed = seen.stack.instances if seen.stack else {}
+    return Status(
+        overcloud=overcloud.name,
+        stack=seen.stack.status if seen.stack else "not deployed",
+        instances=tuple(
+            InstanceStatus(
+                name=name,
+                services=one.services,
+                hypervisor=str(one.hypervisor),
+                state=_state(seen, name),
+                addresses=one.addresses,
+                active_s=_seconds(servers.get(name), "launched_at"),
+                configured_s=_since(servers.get(name), configured.get(stack.deployment(name))),
+            )
+            for name, one in deployed.items()
+        ),
+        endpoints=_endpoints(seen, overcloud),
+        credentials=f"{credentials.path()} (cloud: overcloud)" if seen.credentials else _MISSING,
+    )
+
+
+def to_text(status: Status) -> str:
+    """The status for people."""
+    rows: list[tuple[str, ...]] = [
+        ("INSTANCE", "SERVICES", "HYPERVISOR", "STATE", "ADDRESS", "ACTIVE", "CONFIGURED")
+    ]
+    rows += [
+        (
+            one.name,
+            "+".join(one.services),
+            one.hypervisor,
+            one.state,
+            one.addresses.get(CONTROL, _MISSING),
+            _shown(one.active_s),
+            _shown(one.configured_s),
+        )
+        for one in status.instances
+    ]
+    lines = [f"Overcloud {status.overcloud}: {status.stack}"]
+    if status.instances:
+        lines += table(rows)
+    lines += [f"{name:12} {url}" for name, url in sorted(status.endpoints.items())]
+    lines.append(f"credentials  {status.credentials}")
+    return "\n".join(lines) + "\n"
+
+
+def table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows with their columns in line; the first is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _state(seen: Observed, name: str) -> str:
+    server = seen.server_of(name)
+    if server is None:
+        return "missing"
+    if server.status == "ACTIVE" and not server.answers:
+        return "does not answer"
+    return server.status
+
+
+def _endpoints(seen: Observed, overcloud: Overcloud) -> dict[str, str]:
+    if seen.endpoints is None or seen.stack is None:
+        return {}
+    assigned = {name: one.addresses for name, one in seen.stack.instances.items()}
+    identity = overcloud.instance_of("keystone")
+    if identity is None or identity.name not in assigned:
+        return dict(seen.endpoints)
+    url = plan.auth_url(overcloud, assigned)
+    return dict(seen.endpoints) | ({"keystone": url} if url else {})
+
+
+def _configured(undercloud: openstack.connection.Connection, name: str) -> dict[str, str]:
+    """When each deployment was last complete."""
+    return {
+        one["resource_name"]: one["updated_time"]
+        for one in heat.resources(undercloud, name)
+        if one["resource_status"].endswith("_COMPLETE")
+    }
+
+
+def _seconds(server: Any, field: str) -> float | None:
+    return _since(server, getattr(server, field)) if server is not None else None
+
+
+def _since(server: Any, moment: str | None) -> float | None:
+    """Seconds from a server's request to a moment; None if it came before, or never."""
+    if server is None or not moment:
+        return None
+    seconds = (_time(moment) - _time(server.created_at)).total_seconds()
+    return seconds if seconds >= 0 else None
+
+
+def _time(text: str) -> datetime.datetime:
+    found = datetime.datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=datetime.UTC)
+
+
+def _shown(seconds: float | None) -> str:
+    return _MISSING if seconds is None else f"{seconds:.0f} s"

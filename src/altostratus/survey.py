@@ -1,0 +1,295 @@
+"""Looks at the undercloud, at the overcloud and at this machine; reads and changes nothing."""
+
+import collections.abc
+import concurrent.futures
+import dataclasses
+import ipaddress
+import json
+import socket
+from typing import Any
+
+import keystoneauth1.exceptions
+import openstack
+import openstack.exceptions
+
+from altostratus import (
+    credentials,
+    errors,
+    hypervisors,
+    images,
+    log,
+    metadata,
+    observed,
+    plan,
+    run,
+    stack,
+)
+from altostratus.model import CONTROL, Hypervisor, Overcloud
+
+OWNER = "altostratus"
+IMAGE_OWNER = "altostratus:owner"
+IMAGE_DIGEST = "altostratus:digest"
+_NETWORK_OWNER = f"{OWNER}:overcloud="
+_SSH_PORT = 22
+_ANSWER_S = 3.0
+_OVERCLOUD_TIMEOUT_S = 10
+_PLACEMENT_VERSION = "1.39"
+
+Connection = openstack.connection.Connection
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Survey:
+    """What was observed, and the secrets that the stack keeps."""
+
+    observed: observed.Observed
+    secrets: dict[str, str]
+
+
+def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
+    """Observe everything that matters to one overcloud."""
+    found = find_stack(undercloud, overcloud.name)
+    secrets: dict[str, str] = _outputs(found).get(stack.OUTPUT_SECRETS) or {} if found else {}
+    log.hide(secrets.values())
+    described = _stack(found) if found else None
+    deployed = described.instances if described else {}
+    servers = list(_own_servers(undercloud, overcloud.name))
+    networks = tuple(_networks(undercloud))
+    specs = image_specs(overcloud)
+    entry = credentials.read("overcloud")
+    seen = observed.Observed(
+        control=_control(undercloud),
+        stack=described,
+        servers=_servers(servers, deployed),
+        images=glance_images(undercloud),
+        built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
+        networks=networks,
+        flavors=frozenset(flavor.name for flavor in undercloud.compute.flavors()),
+        has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
+        providers=tuple(_providers(undercloud, servers)),
+        machine_networks=machine_networks(),
+        endpoints=_endpoints(deployed, secrets),
+        credentials=_credentials_digest(entry) if entry else None,
+    )
+    return Survey(seen, secrets)
+
+
+def find_stack(undercloud: Connection, name: str) -> Any:
+    """The stack of this name with its outputs, or None."""
+    return undercloud.orchestration.find_stack(name, ignore_missing=True)
+
+
+def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:
+    """The image of each instance."""
+    return {
+        found.name: images.wanted(found.services, found.hypervisor) for found in overcloud.instances
+    }
+
+
+def network_owner(overcloud: str) -> str:
+    """What the description of an overcloud's networks says."""
+    return f"{_NETWORK_OWNER}{overcloud}"
+
+
+def glance_images(undercloud: Connection) -> dict[str, str]:
+    """The ids of our complete images in Glance, by digest."""
+    return {
+        image.properties[IMAGE_DIGEST]: image.id
+        for image in undercloud.image.images(status="active")
+        if (image.properties or {}).get(IMAGE_OWNER) == OWNER and IMAGE_DIGEST in image.properties
+    }
+
+
+def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -> bool:
+    """Whether something listens there."""
+    try:
+        with socket.create_connection((address, port), timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def _outputs(found: Any) -> dict[str, Any]:
+    return {one["output_key"]: one.get("output_value") for one in found.outputs or ()}
+
+
+def _stack(found: Any) -> observed.Stack:
+    about = _outputs(found).get(stack.OUTPUT)
+    if about is None:
+        if not found.status.endswith("_IN_PROGRESS"):
+            raise errors.Error(
+                f"the undercloud's stack {found.name!r} is not one of Altostratus",
+                hint="give the overcloud another name",
+            )
+        about = {"digest": "", "instances": {}}
+    instances = {
+        name: observed.Deployed(
+            hypervisor=Hypervisor(one["hypervisor"]),
+            services=tuple(one["services"]),
+            addresses=one["addresses"],
+            flavor=one["flavor"],
+            state_gib=one["state_gib"],
+            image=one["image"],
+            digest=one["digest"],
+        )
+        for name, one in about["instances"].items()
+    }
+    reason = found.status_reason or ""
+    return observed.Stack(found.id, found.status, reason, about["digest"], instances)
+
+
+def _own_servers(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[Any]:
+    for server in undercloud.compute.servers():
+        if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud:
+            yield server
+
+
+def _servers(
+    servers: list[Any], deployed: collections.abc.Mapping[str, observed.Deployed]
+) -> tuple[observed.Server, ...]:
+    """The servers, each asked at its control address: Nova learns late of a dead container."""
+
+    def look(server: Any) -> observed.Server:
+        name = server.metadata[stack.INSTANCE]
+        known = deployed.get(name)
+        alive = server.status == "ACTIVE" and (known is None or answers(known.addresses[CONTROL]))
+        return observed.Server(name, server.id, server.status, alive)
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+        return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))
+
+
+def _networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+    cidrs: dict[str, list[ipaddress.IPv4Network]] = {}
+    for subnet in undercloud.network.subnets(ip_version=4):
+        cidrs.setdefault(subnet.network_id, []).append(ipaddress.IPv4Network(subnet.cidr))
+    for network in undercloud.network.networks():
+        text = network.description or ""
+        is_ours = text.startswith(_NETWORK_OWNER)
+        yield observed.NeutronNetwork(
+            name=network.name,
+            vlan=network.provider_segmentation_id,
+            cidrs=tuple(sorted(cidrs.get(network.id, []))),
+            owner=text.removeprefix(_NETWORK_OWNER) if is_ours else None,
+            physical_network=network.provider_physical_network,
+        )
+
+
+def _control(undercloud: Connection) -> observed.Control:
+    network = undercloud.network.find_network(CONTROL)
+    subnets = list(undercloud.network.subnets(network_id=network.id)) if network else []
+    if network is None or not subnets:
+        raise errors.Error(
+            f"the undercloud has no network {CONTROL!r}", hint="./altostratus undercloud up"
+        )
+    (pool,) = subnets[0].allocation_pools
+    used = {
+        fixed["ip_address"]
+        for port in undercloud.network.ports(network_id=network.id)
+        for fixed in port.fixed_ips
+    }
+    return observed.Control(
+        cidr=ipaddress.IPv4Network(subnets[0].cidr),
+        pool_start=ipaddress.IPv4Address(pool["start"]),
+        pool_end=ipaddress.IPv4Address(pool["end"]),
+        used=frozenset(used),
+    )
+
+
+def _providers(
+    undercloud: Connection, servers: list[Any]
+) -> collections.abc.Iterator[observed.Provider]:
+    own: dict[str, list[tuple[int, int]]] = {}
+    for server in servers:
+        own.setdefault(server.metadata[stack.HYPERVISOR], []).append(_shape(server))
+    by_trait = {hypervisors.entry(name).trait: Hypervisor(name) for name in hypervisors.names()}
+    for provider in _placement(undercloud, "/resource_providers")["resource_providers"]:
+        path = f"/resource_providers/{provider['uuid']}"
+        traits = set(_placement(undercloud, f"{path}/traits")["traits"])
+        inventory = _placement(undercloud, f"{path}/inventories")["inventories"]
+        usages = _placement(undercloud, f"{path}/usages")["usages"]
+        for trait in sorted(traits & by_trait.keys()):
+            memory, disk = (_usable(inventory, name) for name in ("MEMORY_MB", "DISK_GB"))
+            ours = own.get(by_trait[trait], [])
+            yield observed.Provider(
+                name=provider["name"],
+                hypervisor=by_trait[trait],
+                memory_mib=memory,
+                disk_gib=disk,
+                others_memory_mib=max(usages.get("MEMORY_MB", 0) - sum(m for m, _ in ours), 0),
+                others_disk_gib=max(usages.get("DISK_GB", 0) - sum(d for _, d in ours), 0),
+            )
+
+
+def _placement(undercloud: Connection, path: str) -> Any:
+    response = undercloud.placement.get(path, microversion=_PLACEMENT_VERSION)
+    openstack.exceptions.raise_from_response(response)
+    return response.json()
+
+
+def _usable(inventory: dict[str, Any], name: str) -> int:
+    one = inventory.get(name)
+    return int((one["total"] - one["reserved"]) * one["allocation_ratio"]) if one else 0
+
+
+def _shape(server: Any) -> tuple[int, int]:
+    return int(server.flavor.get("ram") or 0), int(server.flavor.get("disk") or 0)
+
+
+def machine_networks() -> tuple[observed.MachineNetwork, ...]:
+    """The networks that this machine reaches other than by its default route."""
+    routes = json.loads(run.run(["ip", "-json", "-4", "route", "show"]).stdout or "[]")
+    return tuple(
+        observed.MachineNetwork(
+            ipaddress.IPv4Network(route["dst"], strict=False), route.get("dev", "?")
+        )
+        for route in routes
+        if route["dst"] != "default"
+    )
+
+
+def _endpoints(
+    deployed: collections.abc.Mapping[str, observed.Deployed],
+    secrets: collections.abc.Mapping[str, str],
+) -> dict[str, str] | None:
+    """The public endpoints in the overcloud's Keystone, or None if it does not answer."""
+    runs_it = next((one for one in deployed.values() if "keystone" in one.services), None)
+    if runs_it is None or "admin_password" not in secrets:
+        return None
+    address = runs_it.addresses[CONTROL]
+    if not answers(address, 5000):
+        return None
+    overcloud = admin(metadata.endpoint("keystone", address), secrets["admin_password"])
+    try:
+        identity_api: Any = overcloud.identity
+        names = {service.id: service.name for service in identity_api.services()}
+        return {
+            names[endpoint.service_id]: endpoint.url
+            for endpoint in identity_api.endpoints(interface="public")
+            if endpoint.service_id in names
+        }
+    except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
+        log.debug(f"the overcloud's Keystone: {exc}")
+        return None
+
+
+def admin(auth_url: str, password: str) -> Connection:
+    """A connection as an overcloud's administrator, without an entry in clouds.yaml."""
+    return openstack.connection.Connection(
+        auth={
+            "auth_url": auth_url,
+            "username": "admin",
+            "password": password,
+            "project_name": "admin",
+            "user_domain_name": "Default",
+            "project_domain_name": "Default",
+        },
+        region_name=metadata.REGION,
+        identity_api_version="3",
+        api_timeout=_OVERCLOUD_TIMEOUT_S,
+    )
+
+
+def _credentials_digest(entry: dict[str, Any]) -> str:
+    auth = entry["auth"]
+    return plan.credentials_digest(auth.get("auth_url", ""), auth.get("password", ""))

@@ -1,0 +1,131 @@
+"""Whether clouds do what they should: through their own public APIs, from outside."""
+
+import collections.abc
+import hashlib
+import os
+import uuid
+from typing import Any
+
+import openstack
+import openstack.exceptions
+import requests
+
+from altostratus import cloud, errors, hypervisors, log, services
+from altostratus.model import Overcloud
+
+_IMAGE_BYTES = 4 * 1024 * 1024
+_ANSWER_S = 15
+_SERVICE_TYPES = ("compute", "network", "image", "placement", "orchestration")
+
+Connection = openstack.connection.Connection
+
+
+def overcloud(wanted: Overcloud) -> None:
+    """Use an overcloud as its users would.
+
+    Raises :class:`errors.VerifyFailed` with everything that does not work.
+    """
+    if wanted.instance_of("keystone") is None:
+        log.info("         the overcloud has no Keystone: nothing to use it through")
+        return
+    connection = cloud.connect("overcloud")
+    checks: list[tuple[str, collections.abc.Callable[[], None]]] = [
+        ("a token is issued", lambda: _token(connection))
+    ]
+    for name in services.names():
+        service = services.get(name)
+        if wanted.instance_of(name) and service.endpoint_type:
+            checks.append((f"{name} answers", _answering(connection, service.endpoint_type)))
+    if wanted.instance_of("glance"):
+        checks.append(("an image comes back byte for byte", lambda: _image(connection)))
+    _run("the overcloud", checks)
+
+
+def undercloud() -> None:
+    """Whether the undercloud is ready for overclouds.
+
+    Raises :class:`errors.VerifyFailed` with everything that does not work.
+    """
+    connection = cloud.connect("undercloud")
+    _run(
+        "the undercloud",
+        [
+            *((f"{kind} answers", _answering(connection, kind)) for kind in _SERVICE_TYPES),
+            ("its compute processes are up", lambda: _computes(connection)),
+            ("it has each hypervisor", lambda: _traits(connection)),
+        ],
+    )
+
+
+def _run(what: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]) -> None:
+    failed: list[str] = []
+    for title, look in checks:
+        try:
+            with log.step(f"verify: {title}"):
+                look()
+        except (errors.Error, openstack.exceptions.SDKException, requests.RequestException) as exc:
+            failed.append(f"  {title}: NO: {exc}")
+        except _Wrong as exc:
+            failed.append(f"  {title}: NO: {exc}")
+    if failed:
+        raise errors.VerifyFailed(
+            f"{what} does not do what it should:\n" + "\n".join(failed),
+            hint="./altostratus overcloud status",
+        )
+
+
+class _Wrong(Exception):
+    """Something answered, but not what it should have."""
+
+
+def _token(connection: Connection) -> None:
+    if not connection.authorize():
+        raise _Wrong("an empty token")
+
+
+def _answering(connection: Connection, service_type: str) -> collections.abc.Callable[[], None]:
+    """Ask a public endpoint for its versions, without any credentials."""
+
+    def look() -> None:
+        url = connection.session.get_endpoint(service_type=service_type, interface="public")
+        if not url:
+            raise _Wrong(f"no public endpoint of type {service_type} in the catalogue")
+        root = "/".join(url.split("/")[:3]) + "/"
+        status = requests.get(root, timeout=_ANSWER_S).status_code
+        if status not in (200, 300, 401):
+            raise _Wrong(f"{root} answers {status}")
+
+    return look
+
+
+def _image(connection: Connection) -> None:
+    content = os.urandom(_IMAGE_BYTES)
+    name = f"altostratus-verify-{uuid.uuid4().hex[:8]}"
+    image: Any = connection.image.create_image(
+        name=name, data=content, disk_format="raw", container_format="bare", wait=True
+    )
+    try:
+        response = connection.image.get(f"/images/{image.id}/file")
+        openstack.exceptions.raise_from_response(response)
+        if hashlib.sha256(response.content).digest() != hashlib.sha256(content).digest():
+            raise _Wrong(f"{len(response.content)} bytes came back, not the {len(content)} sent")
+    finally:
+        connection.image.delete_image(image.id, ignore_missing=True)
+
+
+def _computes(connection: Connection) -> None:
+    found = list(connection.compute.services(binary="nova-compute"))
+    down = [service.host for service in found if service.state != "up"]
+    if down or not found:
+        raise _Wrong(f"down: {', '.join(down)}" if down else "there are none")
+
+
+def _traits(connection: Connection) -> None:
+    for name in hypervisors.names():
+        trait = hypervisors.entry(name).trait
+        response = connection.placement.get(
+            "/resource_providers", params={"required": trait}, microversion="1.39"
+        )
+        openstack.exceptions.raise_from_response(response)
+        if not response.json()["resource_providers"]:
+            raise _Wrong(f"no resource provider has the trait {trait}")
