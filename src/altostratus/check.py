@@ -93,7 +93,7 @@ def _changed(instance: Instance, deployed: Deployed, document: Document) -> _Fin
     elif deployed.flavor != stack.flavor(instance):
         yield document.finding(
             location,
-            f"{instance.name!r} is a {deployed.flavor} and cannot become a"
+            f"{instance.name!r} has the flavor {deployed.flavor} and cannot get"
             f" {stack.flavor(instance)}: resizing is not built yet",
             again,
         )

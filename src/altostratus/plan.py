@@ -184,13 +184,14 @@ def _server_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
     """What brings back servers that were stopped or killed from outside."""
     for instance in overcloud.instances:
         server = observed.server_of(instance.name)
-        if server is None or not (observed.stack and observed.stack.is_complete):
+        if server is None:
             continue
         name = f"{overcloud.name}-{instance.name}"
         if server.status == "SHUTOFF":
             reason = "it is SHUTOFF, stopped or killed from outside"
             yield Step(Kind.START_SERVER, name, reason, instance.name)
-        elif not _is_alive(server):
+        elif not _is_alive(server) and observed.stack and observed.stack.is_complete:
+            # In a stack that failed it may never have been well: Heat replaces it then.
             reason = f"it is {server.status} and does not answer"
             yield Step(Kind.RESTART_SERVER, name, reason, instance.name)
 

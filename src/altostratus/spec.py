@@ -163,6 +163,8 @@ def _translate(document: Document, error: pydantic_core.ErrorDetails) -> errors.
         return document.finding(location, f"{whose} has no {what}", "name one at least")
     if location == () and given is None:
         return document.finding((), "the file is empty", "see examples/quickstart.yaml")
+    if kind in ("model_type", "dict_type"):
+        return document.finding(location, f"{given!r} is not a mapping of keys to values")
     message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return document.finding(location, f"{given!r} {message}")
 
@@ -209,7 +211,7 @@ def _vlans(document: Document, networks: _Mappings) -> _Findings:
     for name, entry in networks.items():
         vlan = entry.get("vlan")
         if isinstance(vlan, int) and first.setdefault(vlan, name) != name:
-            message = f"VLAN {vlan} is the network {first[vlan]!r}'s already"
+            message = f"VLAN {vlan} is taken by the network {first[vlan]!r}"
             yield document.finding(("networks", name, "vlan"), message, "choose another")
 
 
@@ -243,7 +245,9 @@ def _repeated_services(document: Document, instances: _Mappings) -> _Findings:
 def _missing_services(document: Document, instances: _Mappings) -> _Findings:
     there = {service for entry in instances.values() for service in _words(entry, "services")}
     for name, entry in instances.items():
-        for index, service in enumerate(_words(entry, "services")):
+        words = _words(entry, "services")
+        for service in dict.fromkeys(words):
+            index = words.index(service)
             needs = services.get(service).needs if service in services.names() else ()
             for needed in needs:
                 if needed not in there:

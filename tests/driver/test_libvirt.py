@@ -71,6 +71,7 @@ def driver(lxc: Any) -> Iterator[Any]:
     nova.conf.CONF.set_override("ovsdb_connection", socket, "os_vif_ovs")
     found.init_host("node-lxc")
     yield found
+    found.cleanup_host("node-lxc")
 
 
 def inside(driver: Any, instance: Any, *command: str) -> str:

@@ -1,0 +1,167 @@
+"""Makes what the golden tests compare: everything pure, from a folder's files to plain text.
+
+A folder holds ``overcloud.yaml``; ``before.yaml``, if there, is an overcloud that was deployed
+before; ``observed.json``, if there, replaces fields of what is observed.
+"""
+
+import base64
+import dataclasses
+import hashlib
+import ipaddress
+import json
+import pathlib
+from typing import Any
+
+import pydantic
+
+from altostratus import addresses, check, errors, images, metadata, plan, spec, stack, yamlfile
+from altostratus.model import Hypervisor, Overcloud
+from altostratus.observed import (
+    Control,
+    Deployed,
+    NeutronNetwork,
+    Observed,
+    Provider,
+    Server,
+    Stack,
+)
+
+TEMPLATES = {f"{name}.yaml": f"the template of {name}\n" for name in Hypervisor}
+_OBSERVED = pydantic.TypeAdapter(Observed)
+_CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
+
+
+def results(folder: pathlib.Path) -> dict[str, str]:
+    """The content that each result file of a case should have."""
+    text = (folder / "overcloud.yaml").read_text()
+    document = yamlfile.parse(text, "overcloud.yaml")
+    try:
+        overcloud = spec.parse(text, "overcloud.yaml")
+        observed = _observed(folder)
+        findings = check.check(overcloud, observed, document)
+        if findings:
+            raise errors.FindingsError(findings)
+    except errors.FindingsError as exc:
+        return {"findings.txt": f"{exc.message}\n"}
+    made = make_plan(overcloud, observed)
+    secrets = fixed_secrets(overcloud)
+    request = render(overcloud, observed)
+    trees = {
+        found.name: metadata.instance(overcloud, found, made.addresses, secrets)
+        for found in overcloud.instances
+    }
+    return {
+        "plan.txt": plan.to_text(made),
+        "metadata.json": as_json(trees),
+        "stack.json": as_json(dataclasses.asdict(request)),
+    }
+
+
+def make_plan(overcloud: Overcloud, observed: Observed) -> plan.Plan:
+    """The plan with fixed secrets and images."""
+    wanted = fixed_images(overcloud)
+    return plan.make(overcloud, observed, wanted, fixed_secrets(overcloud), TEMPLATES)
+
+
+def render(overcloud: Overcloud, observed: Observed) -> stack.Request:
+    """The stack with fixed secrets and images."""
+    digests = {name: image.digest for name, image in fixed_images(overcloud).items()}
+    assigned = addresses.assign(overcloud, observed)
+    inputs = stack.Inputs(overcloud, assigned, digests, fixed_secrets(overcloud), TEMPLATES)
+    return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests.values()})
+
+
+def fixed_images(overcloud: Overcloud) -> dict[str, plan.Image]:
+    """Images whose digests do not change with every element."""
+    specs = {one.name: images.wanted(one.services, one.hypervisor) for one in overcloud.instances}
+    return {
+        name: plan.Image(one.name, hashlib.sha256(one.name.encode()).hexdigest())
+        for name, one in specs.items()
+    }
+
+
+def fixed_secrets(overcloud: Overcloud) -> dict[str, str]:
+    """Secrets of the right form that are the same in every run."""
+    return {name: _fixed_secret(name) for name in metadata.overcloud_secrets(overcloud, {})}
+
+
+def _fixed_secret(name: str) -> str:
+    digest = hashlib.sha256(name.encode()).digest()
+    if name.startswith("seal_key"):
+        return base64.urlsafe_b64encode(digest).decode()
+    return f"secret-{digest.hex()[:25]}"
+
+
+def as_json(value: Any) -> str:
+    """As it is kept in golden files."""
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+
+
+def empty_undercloud() -> Observed:
+    """An undercloud without any overcloud."""
+    return Observed(
+        control=Control(_CONTROL, _CONTROL[20], _CONTROL[250]),
+        networks=(NeutronNetwork("control", None, (_CONTROL,), None, "control"),),
+        providers=tuple(Provider(f"undercloud-{hv}", hv, 6144, 20) for hv in Hypervisor),
+    )
+
+
+def deployed(overcloud: Overcloud) -> Observed:
+    """The undercloud after an overcloud was deployed on an empty one."""
+    empty = empty_undercloud()
+    request = render(overcloud, empty)
+    described = request.template["outputs"][stack.OUTPUT]["value"]["instances"]
+    assigned = addresses.assign(overcloud, empty)
+    secrets = fixed_secrets(overcloud)
+    entries = metadata.overcloud_catalog(overcloud, assigned, secrets)
+    url = plan.auth_url(overcloud, assigned)
+    digests = {image.digest: image.name for image in fixed_images(overcloud).values()}
+    return dataclasses.replace(
+        empty,
+        stack=Stack(
+            "stack-id",
+            "CREATE_COMPLETE",
+            "",
+            request.digest,
+            {name: pydantic.TypeAdapter(Deployed).validate_python(one)
+             for name, one in described.items()},
+        ),
+        servers=tuple(
+            Server(one.name, f"id-of-{one.name}", "ACTIVE", True) for one in overcloud.instances
+        ),
+        images=digests,
+        built=frozenset(digests),
+        networks=(
+            *empty.networks,
+            *(
+                NeutronNetwork(
+                    stack.network(overcloud.name, one.name), one.vlan, (one.cidr,),
+                    overcloud.name, "control",
+                )
+                for one in overcloud.networks
+            ),
+        ),
+        flavors=frozenset(stack.flavor(one) for one in overcloud.instances),
+        has_keypair=True,
+        endpoints={entry["name"]: entry["public_url"] for entry in entries},
+        credentials=plan.credentials_digest(url, secrets["admin_password"]) if url else None,
+    )  # fmt: skip
+
+
+def _observed(folder: pathlib.Path) -> Observed:
+    before = folder / "before.yaml"
+    found = empty_undercloud()
+    if before.exists():
+        found = deployed(spec.parse(before.read_text(), "before.yaml"))
+    changes = folder / "observed.json"
+    if not changes.exists():
+        return found
+    return _OBSERVED.validate_python(
+        _merge(_OBSERVED.dump_python(found), json.loads(changes.read_text()))
+    )
+
+
+def _merge(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, dict) and above:
+        return below | {key: _merge(below.get(key), value) for key, value in above.items()}
+    return above

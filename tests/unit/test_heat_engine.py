@@ -1,0 +1,109 @@
+"""The pinned release's own Heat engine reads the stack, without a cloud and a database."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from altostratus import deploy, spec
+from tests.unit import golden
+
+_ROOT = pathlib.Path(__file__).parents[2]
+
+# In a process of its own: importing Heat's engine patches and warns.
+_PROGRAM = """
+import json, sys
+from heat.common import context
+from heat.engine import environment, resources, stack, template
+
+given = json.load(sys.stdin)
+resources.initialise()
+ctx = context.RequestContext(project_id="p", user_id="u", auth_token="t", is_admin=True)
+env = environment.Environment({**given["environment"], "parameters": given["parameters"]})
+top = template.Template(given["template"], files=given["files"], env=env)
+top.validate()
+whole = stack.Stack(ctx, "demo", top, strict_validate=False)
+whole.dependencies.graph()
+found = {}
+for name, resource in whole.resources.items():
+    resource.properties.validate(with_value=False)
+    if not hasattr(resource, "child_params"):
+        continue
+    params = resource.child_params()
+    child = environment.get_child_environment(
+        env, params, item_to_remove=resource.resource_info, child_resource_name=name)
+    inner = template.Template(resource.child_template(), files=given["files"], env=child)
+    nested = stack.Stack(ctx, name, inner, strict_validate=False)
+    (server,) = nested.resources.values()
+    server.properties.validate(with_value=False)
+    found[name] = {
+        "server": server.name,
+        "restricted": sorted(child.registry.get_rsrc_restricted_actions(server.name)),
+        "ports": [one["port"] for one in server.properties["networks"]],
+        "user_data": server.properties["user_data"],
+        "metadata": server.properties["metadata"],
+        "hidden": sorted(k for k, v in inner.param_schemata().items() if v.hidden),
+    }
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def read_by_heat() -> dict[str, dict[str, object]]:
+    pytest.importorskip("heat", reason="the OpenStack release is not installed")
+    overcloud = spec.parse((_ROOT / "examples" / "quickstart.yaml").read_text(), "quickstart")
+    observed = golden.empty_undercloud()
+    made = golden.make_plan(overcloud, observed)
+    digests = {name: image.digest for name, image in made.images.items()}
+    secrets = golden.fixed_secrets(overcloud)
+    inputs = golden.stack.Inputs(overcloud, made.addresses, digests, secrets, deploy.templates())
+    ids = dict.fromkeys(digests.values(), "an-id")
+    request = golden.stack.render(inputs, ids, ["database"])
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _PROGRAM],
+        input=json.dumps(
+            {
+                "template": request.template,
+                "environment": request.environment,
+                "files": request.files,
+                "parameters": request.parameters,
+            }
+        ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, dict[str, object]] = json.loads(done.stdout)
+    return found
+
+
+def test_each_instance_is_the_server_of_its_hypervisor(
+    read_by_heat: dict[str, dict[str, object]],
+) -> None:
+    servers = {name: one["server"] for name, one in read_by_heat.items()}
+    assert servers == {
+        "database": "lxc_server",
+        "identity": "docker_server",
+        "images": "docker_server",
+    }
+
+
+def test_running_servers_are_not_replaced(read_by_heat: dict[str, dict[str, object]]) -> None:
+    assert read_by_heat["database"]["restricted"] == ["replace"]
+    assert read_by_heat["identity"]["restricted"] == []
+
+
+def test_servers_have_their_ports_in_order(read_by_heat: dict[str, dict[str, object]]) -> None:
+    ports = read_by_heat["images"]["ports"]
+    assert ports == ["images_control_port", "images_internal_api_port"]
+
+
+def test_user_data_writes_the_seal_key(read_by_heat: dict[str, dict[str, object]]) -> None:
+    user_data = str(read_by_heat["identity"]["user_data"])
+    assert user_data.startswith("#cloud-config\n")
+    assert "/etc/altostratus/seal.key" in user_data
+    assert "SEAL_KEY" not in user_data
+    assert read_by_heat["identity"]["hidden"] == ["seal_key"]

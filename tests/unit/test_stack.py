@@ -1,0 +1,125 @@
+"""The stack: what Heat is told, and what it must not be told."""
+
+import json
+import pathlib
+from typing import Any
+
+import pytest
+import yaml
+from cryptography import fernet
+
+from altostratus import hypervisors, metadata, services, spec, stack
+from altostratus.model import Overcloud
+from tests.unit import golden
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_HEAT = _ROOT / "heat"
+
+
+def _read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((_HEAT / name).read_text())
+    return content
+
+
+@pytest.fixture
+def quickstart() -> Overcloud:
+    return spec.parse((_ROOT / "examples" / "quickstart.yaml").read_text(), "quickstart.yaml")
+
+
+@pytest.fixture
+def request_(quickstart: Overcloud) -> stack.Request:
+    return golden.render(quickstart, golden.empty_undercloud())
+
+
+def test_there_is_one_provider_template_per_hypervisor() -> None:
+    named = {hypervisors.entry(name).template for name in hypervisors.names()}
+    assert named == {path.name for path in _HEAT.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", hypervisors.names())
+def test_provider_templates_have_the_same_parameters_and_outputs(name: str) -> None:
+    first, this = _read(f"{hypervisors.names()[0]}.yaml"), _read(f"{name}.yaml")
+    assert this["parameters"] == first["parameters"]
+    assert this["outputs"].keys() == first["outputs"].keys()
+
+
+@pytest.mark.parametrize("name", hypervisors.names())
+def test_the_server_in_a_provider_template_is_named_for_its_hypervisor(name: str) -> None:
+    entry = hypervisors.entry(name)
+    assert list(_read(entry.template)["resources"]) == [entry.server]
+
+
+def test_an_instance_gives_its_provider_template_exactly_its_parameters(
+    request_: stack.Request,
+) -> None:
+    properties = request_.template["resources"]["identity"]["properties"]
+    assert properties.keys() == _read("docker.yaml")["parameters"].keys()
+
+
+def test_no_secret_is_in_what_heat_keeps_in_clear(
+    quickstart: Overcloud, request_: stack.Request
+) -> None:
+    secrets = golden.fixed_secrets(quickstart)
+    kept = json.dumps([request_.template, request_.environment, request_.files])
+    for name, secret in secrets.items():
+        assert secret not in kept, name
+        assert metadata.password_hash(secret) not in kept, name
+
+
+def test_parameters_that_hold_secrets_are_hidden(request_: stack.Request) -> None:
+    declared = request_.template["parameters"]
+    for name, value in request_.parameters.items():
+        if "secret" in json.dumps(value):
+            assert declared[name]["hidden"] is True
+    assert _read("docker.yaml")["parameters"]["seal_key"]["hidden"] is True
+
+
+def test_sealed_metadata_opens_to_the_rest_of_the_tree(
+    quickstart: Overcloud, request_: stack.Request
+) -> None:
+    secrets = golden.fixed_secrets(quickstart)
+    for instance in quickstart.instances:
+        resource = request_.template["resources"][f"{instance.name}_config"]
+        config = dict(resource["properties"]["config"])
+        key = secrets[metadata.seal_key(instance.name)]
+        opened = json.loads(fernet.Fernet(key).decrypt(config.pop("sealed")))
+        addresses = golden.make_plan(quickstart, golden.empty_undercloud()).addresses
+        whole = metadata.instance(quickstart, instance, addresses, secrets)
+        assert _merged(config, opened) == whole
+
+
+def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(one)
+    for key, value in other.items():
+        merged[key] = _merged(merged[key], value) if key in merged else value
+    return merged
+
+
+def test_an_instance_holds_only_secrets_of_its_own_services(quickstart: Overcloud) -> None:
+    secrets = golden.fixed_secrets(quickstart)
+    addresses = golden.make_plan(quickstart, golden.empty_undercloud()).addresses
+    for instance in quickstart.instances:
+        tree = json.dumps(metadata.instance(quickstart, instance, addresses, secrets))
+        own = services.secrets_of(instance.services)
+        for name, secret in secrets.items():
+            assert name in own or secret not in tree, f"{name} in {instance.name}"
+
+
+def test_the_same_inputs_give_the_same_request(quickstart: Overcloud) -> None:
+    empty = golden.empty_undercloud()
+    assert golden.render(quickstart, empty) == golden.render(quickstart, empty)
+
+
+def test_protecting_running_servers_does_not_change_the_digest(
+    quickstart: Overcloud,
+) -> None:
+    made = golden.make_plan(quickstart, golden.empty_undercloud())
+    digests = {name: image.digest for name, image in made.images.items()}
+    secrets = golden.fixed_secrets(quickstart)
+    inputs = stack.Inputs(quickstart, made.addresses, digests, secrets, golden.TEMPLATES)
+    ids = dict.fromkeys(digests.values(), "id")
+    free = stack.render(inputs, ids)
+    held = stack.render(inputs, {digest: "other" for digest in ids}, ["database"])
+    assert free.digest == held.digest
+    resources = held.environment["resource_registry"]["resources"]
+    assert resources["database"]["lxc_server"] == {"restricted_actions": "replace"}
