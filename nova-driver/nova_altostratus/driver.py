@@ -73,8 +73,9 @@ class DockerDriver(driver.ComputeDriver):
         self.watcher.start()
 
     def cleanup_host(self, host: str) -> None:
-        """Stop to watch the engine."""
+        """Stop to watch the engine, and let go of it."""
         self.watcher.stop()
+        self.engine.close()
 
     # What is there
 

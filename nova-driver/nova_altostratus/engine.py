@@ -185,11 +185,22 @@ class Engine:
         except exception.NotFound:
             return
 
-    def events(self) -> Any:
-        """Return the stream of what happens to containers, as dicts; `close()` ends it."""
+    @contextmanager
+    def events(self) -> Iterator[Any]:
+        """Yield the stream of what happens to containers, as dicts; its `close()` ends it."""
         client = self._connect(timeout=None)
-        filters = {**self.filters(), "type": ["container"]}
-        return client.events(filters=filters, decode=True)
+        try:
+            filters = {**self.filters(), "type": ["container"]}
+            yield client.events(filters=filters, decode=True)
+        finally:
+            client.close()
+
+    def close(self) -> None:
+        """Give the connection back; the next call makes another."""
+        with self._connecting:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
 
     def _connect(self, timeout: int | None) -> Any:
         return docker.APIClient(base_url=self.url, version="auto", timeout=timeout)

@@ -54,15 +54,17 @@ class Watcher:
         self._ended.set()
         if self._stream is not None:
             self._stream.close()
+        if self._thread.is_alive():
+            self._thread.join(_RETRY_S)
 
     def _follow(self) -> None:
         while not self._ended.is_set():
             try:
-                self._stream = self.engine.events()
-                # The stream is open: what happened before it was is seen here, once.
-                self._catch_up()
-                for message in self._stream:
-                    self._tell(message)
+                with self.engine.events() as self._stream:
+                    # The stream is open: what happened before it was is seen here, once.
+                    self._catch_up()
+                    for message in self._stream:
+                        self._tell(message)
             except Exception as error:
                 # Whatever broke the stream, watching goes on.
                 LOG.warning("Docker events ended (%s); asking again", error)

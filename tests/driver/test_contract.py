@@ -13,6 +13,8 @@ from nova.compute import power_state
 from nova.network import model
 from nova_altostratus.engine import EngineError
 
+UNFIT = "99999999-8888-7777-6666-555555555555"
+
 
 def state(world: World, instance: Any) -> int:
     return world.driver.get_info(instance).state
@@ -316,8 +318,8 @@ def test_image_is_fetched_once_and_kept_by_its_glance_id(world: World) -> None:
     ids=["garbage", "another image's name", "the driver's repository"],
 )
 def test_unfit_image_is_refused(fake_world: World, content: bytes) -> None:
-    instance = new_instance(image_ref="bad")
-    fake_world.glance.images["bad"] = content
+    instance = new_instance(image_ref=UNFIT)
+    fake_world.glance.images[UNFIT] = content
     with pytest.raises(exception.ImageUnacceptable):
         fake_world.spawn(instance)
     assert nothing_is_left(fake_world, instance)
