@@ -9,7 +9,16 @@ import time
 
 from altostratus import errors, log, run
 
-PACKAGES = ("docker.io", "debootstrap", "iproute2", "kpartx", "qemu-utils", "rsync", "gdisk", "dosfstools")
+PACKAGES = (
+    "docker.io",
+    "debootstrap",
+    "iproute2",
+    "kpartx",
+    "qemu-utils",
+    "rsync",
+    "gdisk",
+    "dosfstools",
+)
 ENGINE_SOCKET = pathlib.Path("/var/run/docker.sock")
 ENGINE_START_S = 30
 NEEDED_MEMORY_MIB = 12 * 1024
@@ -76,9 +85,7 @@ def _install_packages() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     with log.step(f"install packages {' '.join(missing)}"):
         run.run(["apt-get", "-q", "update"], env=environment)
-        run.run(
-            ["apt-get", "-qy", "--no-install-recommends", "install", *missing], env=environment
-        )
+        run.run(["apt-get", "-qy", "--no-install-recommends", "install", *missing], env=environment)
 
 
 def _is_installed(package: str) -> bool:

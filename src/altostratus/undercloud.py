@@ -19,7 +19,18 @@ import docker.errors
 import docker.models.containers
 import docker.types
 
-from altostratus import cloud, credentials, errors, hypervisors, images, log, machine, metadata, model, run
+from altostratus import (
+    cloud,
+    credentials,
+    errors,
+    hypervisors,
+    images,
+    log,
+    machine,
+    metadata,
+    model,
+    run,
+)
 
 CONTAINER = "altostratus-undercloud"
 NETWORK = "altostratus"
@@ -46,8 +57,13 @@ def up(undercloud: model.Undercloud) -> None:
     _start_container(engine, tag, network)
     _add_route(undercloud)
     _follow_configuration(engine)
-    credentials.write("undercloud", auth_url=tree["identity"]["auth_url"],
-                      username="admin", password=tree["keystone"]["admin_password"], project="admin")
+    credentials.write(
+        "undercloud",
+        auth_url=tree["identity"]["auth_url"],
+        username="admin",
+        password=tree["keystone"]["admin_password"],
+        project="admin",
+    )
     _model_hypervisors(undercloud)
     _create_control_network(undercloud)
 
@@ -56,10 +72,12 @@ def down() -> None:
     """Remove the undercloud with everything in it; the images stay in the cache."""
     engine = docker.from_env()
     _stop_container(engine)
-    _remove_if_there(lambda: engine.volumes.get(VOLUME).remove(force=True), "state of the undercloud")
+    _remove_if_there(
+        lambda: engine.volumes.get(VOLUME).remove(force=True), "state of the undercloud"
+    )
     _remove_if_there(lambda: engine.networks.get(NETWORK).remove(), "management network")
     for image in engine.images.list(name=IMAGE):
-        engine.images.remove(image.id, force=True)
+        engine.images.remove(str(image.id), force=True)
     _release_loop_devices()
     shutil.rmtree(machine.state_dir() / "undercloud", ignore_errors=True)
     credentials.remove("undercloud")
@@ -154,7 +172,7 @@ def _start_container(engine: docker.DockerClient, tag: str, network: str) -> Non
             host_config=options,
             stop_signal="SIGRTMIN+3",
             networking_config=low_level.create_networking_config(
-                {network: low_level.create_endpoint_config(ipv4_address=MANAGEMENT_ADDRESS)}
+                {network: low_level.create_endpoint_config(ipv4_address=MANAGEMENT_ADDRESS)}  # type: ignore[arg-type]
             ),
         )
         low_level.start(created["Id"])
@@ -172,12 +190,17 @@ def _host_options(engine: docker.DockerClient) -> dict[str, Any]:
         "cgroupns": "private" if unified else "host",
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"],
         "device_cgroup_rules": ["a *:* rwm"],
-        "devices": [f"{path}:{path}:rwm" for path in ("/dev/net/tun", "/dev/kvm") if os.path.exists(path)],
+        "devices": [
+            f"{path}:{path}:rwm" for path in ("/dev/net/tun", "/dev/kvm") if os.path.exists(path)
+        ],
         "tmpfs": {"/run": "exec,mode=755", "/run/lock": "", "/tmp": "exec,mode=1777"},
         "binds": {
             "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
             VOLUME: {"bind": "/mnt/state", "mode": "rw"},
-            str(machine.state_dir() / "undercloud" / "local-data"): {"bind": LOCAL_DATA, "mode": "ro"},
+            str(machine.state_dir() / "undercloud" / "local-data"): {
+                "bind": LOCAL_DATA,
+                "mode": "ro",
+            },
         },
         "sysctls": {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.ip_forward": "1"},
         "restart_policy": {"Name": "unless-stopped"},
@@ -212,7 +235,7 @@ def _follow_configuration(engine: docker.DockerClient) -> None:
         deadline = time.monotonic() + CONFIGURE_S
         last: collections.deque[str] = collections.deque(maxlen=25)
         for chunk in lines:
-            for line in chunk.decode(errors="replace").splitlines():
+            for line in bytes(chunk).decode(errors="replace").splitlines():
                 last.append(line)
                 step.progress(line)
             if _exists(container, CONFIGURED):

@@ -27,7 +27,7 @@ try:
 except ImportError:
     collect_ignore_glob = ["test_*.py"]
 else:
-    import nova_altostratus.conf
+    import nova_altostratus.conf  # noqa: F401  (registers the options)
     from doubles import FakeGlance, FakeRoot, FakeSwitch, FakeVirtAPI, RealRoot
     from fake_engine import FakeContainer, FakeEngine
     from nova import context, objects

@@ -53,9 +53,7 @@ def _imports(module: str) -> collections.abc.Iterator[str]:
 
 
 def _ours(module: str) -> set[str]:
-    return {
-        name.split(".")[1] for name in _imports(module) if name.startswith("altostratus.")
-    }
+    return {name.split(".")[1] for name in _imports(module) if name.startswith("altostratus.")}
 
 
 def _foreign(module: str) -> set[str]:
