@@ -126,7 +126,7 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     click.echo(phases.to_text())
 
 
-@cli.command()
+@cli.command(context_settings={"ignore_unknown_options": True})
 @click.option("--fast", "which", flag_value="fast", help="Those that need no undercloud.")
 @click.option("--all", "which", flag_value="all", help="The heavy ones, too.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)

@@ -12,11 +12,13 @@ from altostratus import errors, log, run
 PACKAGES = (
     "docker.io",
     "debootstrap",
+    "e2fsprogs",
     "iproute2",
     "kpartx",
     "qemu-utils",
     "rsync",
     "gdisk",
+    "sudo",
     "dosfstools",
 )
 ENGINE_SOCKET = pathlib.Path("/var/run/docker.sock")

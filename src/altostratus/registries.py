@@ -11,11 +11,9 @@ import pathlib
 import re
 import shutil
 
-from altostratus import run
+from altostratus import errors, run
 
 MOUNT = "/tmp/altostratus"
-DEBIAN = "http://deb.debian.org/debian"
-DEBIAN_SECURITY = "http://security.debian.org/debian-security"
 
 _BUNDLE = "ca-certificates.crt"
 _APT = pathlib.Path("/etc/apt")
@@ -43,11 +41,15 @@ def proxies() -> dict[str, str]:
 
 def debian_mirror(debian: str) -> str:
     """Where this machine gets the release itself, neither updates nor security."""
-    return next((uri for uri, suite in apt_sources(debian) if suite == debian), DEBIAN)
+    return next(uri for uri, suite in apt_sources(debian) if suite == debian)
 
 
 def apt_sources(debian: str) -> list[tuple[str, str]]:
-    """The mirror and suite of each of this machine's sources of that Debian release."""
+    """The mirror and suite of each of this machine's sources of that Debian release.
+
+    Raises :class:`errors.Error` where the release or its security updates are missing: an image
+    is built from what this machine's operator trusts, never from an address of ours.
+    """
     wanted = (debian, f"{debian}-updates", f"{debian}-security")
     files = [_APT / "sources.list", *sorted((_APT / "sources.list.d").glob("*"))]
     found: dict[str, str] = {}
@@ -57,8 +59,13 @@ def apt_sources(debian: str) -> list[tuple[str, str]]:
             for uri, suite in parse(path.read_text()):
                 if suite in wanted and uri.startswith("http"):
                     found.setdefault(suite, uri)
-    defaults = {suite: DEBIAN for suite in wanted[:2]} | {wanted[2]: DEBIAN_SECURITY}
-    return [(found.get(suite, defaults[suite]), suite) for suite in wanted]
+    missing = [suite for suite in (wanted[0], wanted[2]) if suite not in found]
+    if missing:
+        raise errors.Error(
+            f"apt has no http source of {' and '.join(missing)} on this machine",
+            hint=f"add one to {_APT}/sources.list.d: images are built from this machine's sources",
+        )
+    return [(found[suite], suite) for suite in wanted if suite in found]
 
 
 def environment(bundle: pathlib.Path | None) -> dict[str, str]:

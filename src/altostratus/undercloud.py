@@ -20,6 +20,7 @@ import docker.models.containers
 import docker.types
 
 from altostratus import (
+    capabilities,
     cloud,
     credentials,
     errors,
@@ -53,8 +54,8 @@ def up(undercloud: model.Undercloud) -> None:
     engine = docker.from_env()
     tag = _load_image(engine, archive, images.digest(image))
     tree = _write_metadata(undercloud)
-    network = _create_network(engine)
-    _start_container(engine, tag, network)
+    _create_network(engine)
+    _start_container(engine, tag)
     _add_route(undercloud)
     _follow_configuration(engine)
     credentials.write(
@@ -135,9 +136,9 @@ def _write_private(path: pathlib.Path, content: Any) -> None:
     partial.rename(path)
 
 
-def _create_network(engine: docker.DockerClient) -> str:
+def _create_network(engine: docker.DockerClient) -> None:
     if engine.networks.list(names=[f"^{NETWORK}$"]):
-        return NETWORK
+        return
     pool = docker.types.IPAMPool(subnet=MANAGEMENT_CIDR, gateway=MANAGEMENT_GATEWAY)
     try:
         engine.networks.create(
@@ -151,10 +152,9 @@ def _create_network(engine: docker.DockerClient) -> str:
             f"the management network {MANAGEMENT_CIDR} cannot be made: {exc.explanation}",
             hint="another network of this machine overlaps it: see 'ip route'",
         ) from exc
-    return NETWORK
 
 
-def _start_container(engine: docker.DockerClient, tag: str, network: str) -> None:
+def _start_container(engine: docker.DockerClient, tag: str) -> None:
     existing = _container(engine)
     if existing is not None and existing.attrs["Config"]["Image"] == tag:
         existing.start()
@@ -172,7 +172,7 @@ def _start_container(engine: docker.DockerClient, tag: str, network: str) -> Non
             host_config=options,
             stop_signal="SIGRTMIN+3",
             networking_config=low_level.create_networking_config(
-                {network: low_level.create_endpoint_config(ipv4_address=MANAGEMENT_ADDRESS)}  # type: ignore[arg-type]
+                {NETWORK: low_level.create_endpoint_config(ipv4_address=MANAGEMENT_ADDRESS)}  # type: ignore[arg-type]
             ),
         )
         low_level.start(created["Id"])
@@ -186,7 +186,7 @@ def _host_options(engine: docker.DockerClient) -> dict[str, Any]:
     """
     unified = engine.info().get("CgroupVersion") == "2"
     return {
-        "cap_add": _capabilities(),
+        "cap_add": capabilities.bounding(),
         "cgroupns": "private" if unified else "host",
         "security_opt": ["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"],
         "device_cgroup_rules": ["a *:* rwm"],
@@ -207,13 +207,6 @@ def _host_options(engine: docker.DockerClient) -> dict[str, Any]:
         "shm_size": "256m",
         "log_config": {"Type": "json-file", "Config": {"max-size": "8m", "max-file": "2"}},
     }
-
-
-def _capabilities() -> list[str]:
-    """The names of the capabilities that this machine can give (capabilities(7), CapBnd)."""
-    from altostratus import capabilities
-
-    return capabilities.bounding()
 
 
 def _add_route(undercloud: model.Undercloud) -> None:

@@ -63,9 +63,7 @@ def _run(what: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]
         try:
             with log.step(f"verify: {title}"):
                 look()
-        except (errors.Error, openstack.exceptions.SDKException, requests.RequestException) as exc:
-            failed.append(f"  {title}: NO: {exc}")
-        except _Wrong as exc:
+        except _REFUSALS as exc:
             failed.append(f"  {title}: NO: {exc}")
     if failed:
         raise errors.VerifyFailed(
@@ -76,6 +74,14 @@ def _run(what: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]
 
 class _Wrong(Exception):
     """Something answered, but not what it should have."""
+
+
+_REFUSALS = (
+    errors.Error,
+    openstack.exceptions.SDKException,
+    requests.RequestException,
+    _Wrong,
+)
 
 
 def _token(connection: Connection) -> None:
