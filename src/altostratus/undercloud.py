@@ -165,6 +165,8 @@ def _start_container(engine: docker.DockerClient, tag: str) -> None:
     with log.step("boot the undercloud instance"):
         low_level = engine.api
         options = low_level.create_host_config(**_host_options(engine))
+        # What the command line calls systempaths=unconfined; the library knows no word for it.
+        options |= {"MaskedPaths": [], "ReadonlyPaths": []}
         created = low_level.create_container(
             tag,
             name=CONTAINER,
@@ -188,7 +190,7 @@ def _host_options(engine: docker.DockerClient) -> dict[str, Any]:
     return {
         "cap_add": capabilities.bounding(),
         "cgroupns": "private" if unified else "host",
-        "security_opt": ["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"],
+        "security_opt": ["seccomp=unconfined", "apparmor=unconfined"],
         "device_cgroup_rules": ["a *:* rwm"],
         "devices": [
             f"{path}:{path}:rwm" for path in ("/dev/net/tun", "/dev/kvm") if os.path.exists(path)
