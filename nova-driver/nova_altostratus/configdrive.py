@@ -1,5 +1,6 @@
 """The config drive's content as a directory, for instances that have no drives."""
 
+import copy
 import os
 import shutil
 from pathlib import Path
@@ -21,13 +22,23 @@ def write(
     """Write an instance's config drive into a directory that only `owner` can read."""
     extra = {"admin_pass": admin_password} if admin_password else {}
     content = metadata.InstanceMetadata(
-        instance, content=files, extra_md=extra, network_info=network_info
+        instance, content=files, extra_md=extra, network_info=_without_dhcp(network_info)
     ).metadata_for_config_drive()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
     for name, data in content:
         _write_file(directory / name, data if isinstance(data, bytes) else data.encode())
     give(directory, owner)
+
+
+def _without_dhcp(network_info: Any) -> Any:
+    """Return the same networks with fixed addresses: an instance must not lose its own while the
+    DHCP agent is away, nor wait for it at boot."""
+    fixed = copy.deepcopy(network_info)
+    for vif in fixed:
+        for subnet in vif["network"]["subnets"]:
+            subnet["meta"].pop("dhcp_server", None)
+    return fixed
 
 
 def _write_file(path: Path, data: bytes) -> None:

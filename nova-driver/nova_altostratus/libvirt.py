@@ -45,6 +45,20 @@ class MountedDirectory(vconfig.LibvirtConfigGuestFilesys):
         return element
 
 
+class UserIds(vconfig.LibvirtConfigGuestUIDMap):
+    """A range of user ids which can also be unpacked: nova.privsep.idmapshift takes it for that."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.start, self.target, self.count))
+
+
+class GroupIds(vconfig.LibvirtConfigGuestGIDMap):
+    """A range of group ids which can also be unpacked."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter((self.start, self.target, self.count))
+
+
 class LibvirtDriver(libvirt_driver.LibvirtDriver):
     """Nova's libvirt driver under a name, a share and a network host of its own."""
 
@@ -112,6 +126,9 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             source = directory / "state"
             devices.append(MountedDirectory(source, statedisk.TARGET, read_only=False))
         return devices
+
+    def _get_guest_idmaps(self) -> list[Any]:
+        return [_unpackable(one) for one in super()._get_guest_idmaps()]
 
     def _update_guest_cputune(self, guest: Any, flavor: Any) -> None:
         super()._update_guest_cputune(guest, flavor)
@@ -199,16 +216,19 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             post_xml_callback=post_xml_callback,
         )
         if is_lxc() and (power_on or pause):
-            self._switch_offload_off(instance, guest)
+            self._fit_to_switch(instance)
         return guest
 
-    def _switch_offload_off(self, instance: Any, guest: Any) -> None:
-        network_info = instance.get_network_info()
-        if all(network.offload_is_safe(vif) for vif in network_info):
+    def _fit_to_switch(self, instance: Any) -> None:
+        """Make the interfaces usable through Open vSwitch's user-space datapath."""
+        unsafe = [vif for vif in instance.get_network_info() if not network.offload_is_safe(vif)]
+        if not unsafe:
             return
-        pid = first_process(guest.id)
-        names = network.Network(self.root, None).names(pid)
-        for name in names:
+        for vif in unsafe:
+            network.raise_outer_end(vif["devname"], self.root)
+        # Asked anew: libvirt does not tell the id to whom it started the domain for.
+        pid = first_process(self._host.get_guest(instance).id)
+        for name in network.Network(self.root, None).names(pid):
             if name != "lo":
                 try:
                     self.root.in_network_of(pid, "ethtool", "-K", name, "tx", "off")
@@ -240,6 +260,12 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         )
         if destroy_disks:
             statedisk.release_if_asked(instance)
+
+
+def _unpackable(found: Any) -> UserIds | GroupIds:
+    ids = UserIds() if isinstance(found, vconfig.LibvirtConfigGuestUIDMap) else GroupIds()
+    ids.start, ids.target, ids.count = found.start, found.target, found.count
+    return ids
 
 
 def hypervisor() -> str:

@@ -1,5 +1,6 @@
 """An instance's network interfaces: veth pairs from its network namespace to Open vSwitch."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from nova_altostratus.root import Root
 LOG = logging.getLogger(__name__)
 
 _DATAPATH_OF_KERNEL = "system"
+_ADOPTED_TIMEOUT_S = 10
+_ADOPTED_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,21 @@ def offload_is_safe(vif: Any) -> bool:
     """
     details = vif.get("details") or {}
     return details.get("datapath_type") == _DATAPATH_OF_KERNEL
+
+
+def raise_outer_end(device: str, root: Root) -> None:
+    """Set a device up that somebody else plugged into Open vSwitch's user-space datapath.
+
+    The switch makes a device promiscuous from what it last knew of its flags: a device that was
+    set up in between goes down again. So this waits until the switch has done that.
+    """
+    deadline = time.monotonic() + _ADOPTED_TIMEOUT_S
+    while "PROMISC" not in root.run("ip", "-o", "link", "show", "dev", device):
+        if time.monotonic() > deadline:
+            LOG.warning("Open vSwitch did not take %s within %d s", device, _ADOPTED_TIMEOUT_S)
+            break
+        time.sleep(_ADOPTED_POLL_S)
+    root.run("ip", "link", "set", "dev", device, "up")
 
 
 def _nic(vif: Any, number: int) -> Nic:

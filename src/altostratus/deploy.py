@@ -93,7 +93,6 @@ def templates() -> dict[str, str]:
 def delete(overcloud: str) -> bool:
     """Remove an overcloud with its state; returns whether there was anything of it."""
     undercloud = cloud.connect("undercloud")
-    heat.wait_settled(undercloud, overcloud)
     found = heat.find(undercloud, overcloud)
     if found is not None:
         _release_state(undercloud, overcloud)

@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import json
 from typing import Any
 
 from altostratus import hypervisors, metadata, seal, services
@@ -20,6 +21,10 @@ OVERCLOUD = "altostratus:overcloud"
 
 _VERSION = "wallaby"
 _SSH_PORT = 22
+# Heat wants no parameter to have a resource's name: no instance's name has an underscore.
+_SECRETS = "cloud_secrets"
+_IMAGE_IDS = "image_ids"
+_KEY_NAME = "key_name"
 
 Tree = dict[str, Any]
 
@@ -66,13 +71,13 @@ def render(
         "heat_template_version": _VERSION,
         "description": f"The overcloud {overcloud.name}",
         "parameters": {
-            "secrets": {"type": "json", "hidden": True},
-            "images": {"type": "json", "description": "Glance's id of each image, by digest"},
-            "key_name": {"type": "string"},
+            _SECRETS: {"type": "json", "hidden": True},
+            _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
+            _KEY_NAME: {"type": "string"},
         },
         "resources": resources,
         "outputs": {
-            OUTPUT_SECRETS: {"value": {"get_param": "secrets"}},
+            OUTPUT_SECRETS: {"value": {"get_param": _SECRETS}},
             OUTPUT_SERVERS: {
                 "value": {
                     found.name: {"get_attr": [found.name, "server"]}
@@ -92,9 +97,10 @@ def render(
         environment=_environment(overcloud, irreplaceable),
         files=files,
         parameters={
-            "secrets": dict(inputs.secrets),
-            "images": {digest: image_ids[digest] for digest in set(inputs.images.values())},
-            "key_name": keypair(overcloud.name),
+            # As text: Heat encrypts hidden parameters, and can encrypt nothing else.
+            _SECRETS: json.dumps(dict(inputs.secrets)),
+            _IMAGE_IDS: {digest: image_ids[digest] for digest in set(inputs.images.values())},
+            _KEY_NAME: keypair(overcloud.name),
         },
         digest=digest,
     )
@@ -158,11 +164,11 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
         "type": CLASS,
         "properties": {
             "name": f"{inputs.overcloud.name}-{instance.name}",
-            "image": {"get_param": ["images", inputs.images[instance.name]]},
+            "image": {"get_param": [_IMAGE_IDS, inputs.images[instance.name]]},
             "flavor": flavor(instance),
             "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
-            "key_name": {"get_param": "key_name"},
-            "seal_key": {"get_param": ["secrets", metadata.seal_key(instance.name)]},
+            "key_name": {"get_param": _KEY_NAME},
+            "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
             "metadata": {
                 OVERCLOUD: inputs.overcloud.name,
                 INSTANCE: instance.name,

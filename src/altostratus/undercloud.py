@@ -10,6 +10,7 @@ import collections.abc
 import json
 import os
 import pathlib
+import re
 import shutil
 import time
 from typing import Any
@@ -45,6 +46,9 @@ LOCAL_DATA = "/var/lib/os-collect-config/local-data"
 CONFIGURED = "/var/lib/altostratus/configured"
 FAILED = "/var/lib/altostratus/failed"
 CONFIGURE_S = 1500
+LAST_LINES = 25
+
+_BEGUN = re.compile(r"Running /usr/libexec/os-refresh-config/(\S+)")
 
 
 def up(undercloud: model.Undercloud) -> None:
@@ -57,7 +61,7 @@ def up(undercloud: model.Undercloud) -> None:
     _create_network(engine)
     _start_container(engine, tag)
     _add_route(undercloud)
-    _follow_configuration(engine)
+    _follow_configuration(engine, tree["altostratus"]["digest"])
     credentials.write(
         "undercloud",
         auth_url=tree["identity"]["auth_url"],
@@ -72,7 +76,11 @@ def up(undercloud: model.Undercloud) -> None:
 def down() -> None:
     """Remove the undercloud with everything in it; the images stay in the cache."""
     engine = docker.from_env()
-    _stop_container(engine)
+    container = _container(engine)
+    if container is not None:
+        # Nothing of it is to be kept, so nothing has to end well.
+        with log.step("remove the undercloud instance"):
+            container.remove(force=True)
     _remove_if_there(
         lambda: engine.volumes.get(VOLUME).remove(force=True), "state of the undercloud"
     )
@@ -216,30 +224,41 @@ def _add_route(undercloud: model.Undercloud) -> None:
     run.run(["ip", "route", "replace", cidr, "via", MANAGEMENT_ADDRESS])
 
 
-def _follow_configuration(engine: docker.DockerClient) -> None:
-    """Show the steps of os-refresh-config inside the instance until it is configured."""
+def _follow_configuration(engine: docker.DockerClient, digest: str) -> None:
+    """Show the steps of os-refresh-config inside the instance until it has this configuration."""
     container = engine.containers.get(CONTAINER)
-    if _exists(container, CONFIGURED):
+    if _configuration(container) == digest:
         return
     with log.step("configure the undercloud") as step:
         _wait_for_journal(container)
+        if _exists(container, FAILED):
+            container.exec_run(["rm", "-f", FAILED])
+            container.exec_run(["systemctl", "restart", "os-collect-config"])
         _, lines = container.exec_run(
             ["journalctl", "--follow", "--lines=all", "--output=cat", "--unit=os-collect-config"],
             stream=True,
         )
         deadline = time.monotonic() + CONFIGURE_S
-        last: collections.deque[str] = collections.deque(maxlen=25)
+        last: collections.deque[str] = collections.deque(maxlen=LAST_LINES)
         for chunk in lines:
             for line in bytes(chunk).decode(errors="replace").splitlines():
                 last.append(line)
-                step.progress(line)
-            if _exists(container, CONFIGURED):
+                begun = _BEGUN.search(line)
+                if begun:
+                    step.progress(begun[1])
+            if _configuration(container) == digest:
                 return
             if _exists(container, FAILED) or time.monotonic() > deadline:
                 raise errors.Error(
                     "the undercloud could not be configured; its last words:\n" + "\n".join(last),
                     hint="./altostratus undercloud shell, then 'journalctl -u os-collect-config'",
                 )
+
+
+def _configuration(container: docker.models.containers.Container) -> str | None:
+    """The digest of the configuration that the instance has, None while it has none."""
+    status, content = container.exec_run(["cat", CONFIGURED])
+    return bytes(content).decode().strip() if status == 0 else None
 
 
 def _wait_for_journal(container: docker.models.containers.Container) -> None:
