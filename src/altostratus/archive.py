@@ -7,7 +7,7 @@ import pathlib
 import platform
 import tarfile
 
-from altostratus import run
+from altostratus import layers, run
 
 # The state of systemd in a container: what the engine needs to know to start and stop it.
 _CONFIG = {"Cmd": ["/sbin/init"], "StopSignal": "SIGRTMIN+3", "Env": ["container=docker"]}
@@ -17,26 +17,40 @@ _SLACK = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
 
 
-def write_docker_archive(root: pathlib.Path, target: pathlib.Path, tag: str) -> None:
-    """Wrap the root as the one layer of a docker-archive, as ``docker save`` writes it."""
-    layer = _sha256(root)
+def write_docker_archive(
+    root: pathlib.Path, target: pathlib.Path, tag: str, base: pathlib.Path
+) -> None:
+    """Write the root as a docker-archive, as ``docker save`` does: the base, and a layer on it."""
+    new = target.with_name(f"{target.name}.new")
+    difference = target.with_name(f"{target.name}.layer")
+    try:
+        layers.write_difference(base, root, difference)
+        _write_layers((base, difference), new, tag)
+    finally:
+        difference.unlink(missing_ok=True)
+    new.replace(target)
+
+
+def _write_layers(parts: tuple[pathlib.Path, ...], target: pathlib.Path, tag: str) -> None:
+    digests = [_sha256(part) for part in parts]
+    history = {"created": "1970-01-01T00:00:00Z", "created_by": "altostratus image build"}
     config = {
         "architecture": _ARCHITECTURES[platform.machine()],
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": _CONFIG,
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "altostratus image build"}],
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
+        "history": [history for _ in parts],
     }
     content = json.dumps(config).encode()
     name = f"{hashlib.sha256(content).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [tag], "Layers": [f"{layer}/layer.tar"]}]
-    new = target.with_name(f"{target.name}.new")
-    with tarfile.TarFile(new, "w", format=tarfile.PAX_FORMAT, copybufsize=_CHUNK) as archive:
-        archive.add(root, f"{layer}/layer.tar", filter=_anonymous)
+    names = [f"{digest}/layer.tar" for digest in digests]
+    manifest = [{"Config": name, "RepoTags": [tag], "Layers": names}]
+    with tarfile.TarFile(target, "w", format=tarfile.PAX_FORMAT, copybufsize=_CHUNK) as archive:
+        for part, place in zip(parts, names, strict=True):
+            archive.add(part, place, filter=_anonymous)
         _add_bytes(archive, name, content)
         _add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
-    new.replace(target)
 
 
 def write_ext4(root: pathlib.Path, target: pathlib.Path) -> None:

@@ -95,7 +95,7 @@ def build(spec: ImageSpec) -> pathlib.Path:
         with log.step(f"write {target.name}"):
             if spec.hypervisor == "docker":
                 tag = f"{spec.name.removesuffix('-docker')}:{digest(spec)[:16]}"
-                archive.write_docker_archive(root, target, tag)
+                archive.write_docker_archive(root, target, tag, _base_root(spec))
             else:
                 archive.write_ext4(root, target)
     return target

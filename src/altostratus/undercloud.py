@@ -258,7 +258,7 @@ def _follow_configuration(engine: docker.DockerClient, digest: str) -> None:
 def _configuration(container: docker.models.containers.Container) -> str | None:
     """The digest of the configuration that the instance has, None while it has none."""
     status, content = container.exec_run(["cat", CONFIGURED])
-    return bytes(content).decode().strip() if status == 0 else None
+    return content.decode().strip() if isinstance(content, bytes) and status == 0 else None
 
 
 def _wait_for_journal(container: docker.models.containers.Container) -> None:

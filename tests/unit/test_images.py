@@ -120,30 +120,41 @@ def test_a_built_image_is_not_built_again(
 def test_docker_archive_is_what_docker_load_reads(
     tmp_path: pathlib.Path, root: pathlib.Path
 ) -> None:
-    target = tmp_path / "image.tar"
-    archive.write_docker_archive(root, target, "altostratus-keystone:1")
+    target, base = tmp_path / "image.tar", make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
+    archive.write_docker_archive(root, target, "altostratus-keystone:1", base)
     with tarfile.open(target) as tar:
         files = {member.name: read(tar, member) for member in tar}
     (entry,) = json.loads(files["manifest.json"])
     assert entry["RepoTags"] == ["altostratus-keystone:1"]
-    (layer,) = entry["Layers"]
-    assert files[layer] == root.read_bytes()
+    lower, upper = (files[layer] for layer in entry["Layers"])
+    assert lower == base.read_bytes()
     config = json.loads(files[entry["Config"]])
     assert entry["Config"] == f"{hashlib.sha256(files[entry['Config']]).hexdigest()}.json"
     assert config["rootfs"]["diff_ids"] == [
-        f"sha256:{hashlib.sha256(root.read_bytes()).hexdigest()}"
+        f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in (lower, upper)
     ]
     assert config["config"]["Cmd"] == ["/sbin/init"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["image.tar", "root.tar"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["base.tar", "image.tar", "root.tar"]
 
 
 def test_docker_archive_of_the_same_root_is_the_same(
     tmp_path: pathlib.Path, root: pathlib.Path
 ) -> None:
+    base = make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
     for name in ("one", "two"):
-        archive.write_docker_archive(root, tmp_path / name, "altostratus-keystone:1")
+        archive.write_docker_archive(root, tmp_path / name, "altostratus-keystone:1", base)
         os.utime(root, (1, 1))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def make_tar(target: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
+    with tarfile.open(target, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return target
 
 
 def read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
