@@ -1,0 +1,100 @@
+"""What the end-to-end tests use the two clouds with: the same commands as an operator."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import Any
+
+from altostratus import keypair, machine
+from altostratus.undercloud import CONTAINER
+
+ROOT = pathlib.Path(__file__).parents[2]
+CLIENT = str(pathlib.Path(sys.executable).with_name("openstack"))
+DEPLOY_S = 3000
+COMMAND_S = 300
+
+
+def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
+    """Run the launcher; the completed process, whose output is text."""
+    done = subprocess.run(
+        [str(ROOT / "altostratus"), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert not ok or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return done
+
+
+def openstack(cloud: str, *arguments: str) -> Any:
+    """What the standard client answers, as data."""
+    done = subprocess.run(
+        [CLIENT, "--os-cloud", cloud, *arguments, "-f", "json"],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    return json.loads(done.stdout)
+
+
+def in_undercloud(*command: str, ok: bool = True, stdin: str | None = None) -> str:
+    """What a command prints in the undercloud instance."""
+    done = subprocess.run(
+        ["docker", "exec", "--interactive", CONTAINER, *command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+    )
+    assert not ok or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def status(file: str | None = None) -> Any:
+    """What ``overcloud status`` says, as data."""
+    return json.loads(
+        altostratus("overcloud", "status", "--json", *([file] if file else [])).stdout
+    )
+
+
+def address(instance: str) -> str:
+    """The control address of an instance of the overcloud ``demo``."""
+    (found,) = [one for one in status()["instances"] if one["name"] == instance]
+    return str(found["addresses"]["control"])
+
+
+def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
+    """What a script prints that root runs in an instance, over ssh."""
+    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=10"]
+    done = subprocess.run(
+        [
+            "ssh",
+            "-q",
+            *(part for option in options for part in ("-o", option)),
+            "-i",
+            str(keypair.path("demo")),
+            f"root@{address(instance)}",
+            script,
+        ],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def undercloud_metadata() -> Any:
+    """The metadata that the undercloud is configured with, secrets included."""
+    path = machine.state_dir() / "undercloud" / "local-data" / "undercloud.json"
+    return json.loads(path.read_text())

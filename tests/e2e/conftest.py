@@ -1,0 +1,27 @@
+"""One undercloud and one overcloud for all end-to-end tests: made once, and taken down at the end."""
+
+import collections.abc
+import os
+
+import pytest
+
+from tests.e2e import clouds
+
+KEEP = "ALTOSTRATUS_TEST_KEEP"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(clouds.ROOT / "tests" / "e2e"):
+            item.add_marker(pytest.mark.undercloud)
+
+
+@pytest.fixture(scope="session")
+def deployed() -> collections.abc.Iterator[str]:
+    """What ``./altostratus devtest`` says; with ALTOSTRATUS_TEST_KEEP=1 the clouds stay."""
+    keep = os.environ.get(KEEP) == "1"
+    if not keep:
+        clouds.altostratus("undercloud", "down")
+    yield clouds.altostratus("devtest", timeout_s=clouds.DEPLOY_S).stdout
+    if not keep:
+        clouds.altostratus("undercloud", "down")

@@ -1,0 +1,126 @@
+"""The first cloud: what ``./altostratus devtest`` leaves, seen through the clouds' own interfaces."""
+
+import collections
+import json
+import re
+import shutil
+import time
+
+import pytest
+
+from altostratus import cloud, machine
+from tests.e2e import clouds
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+INSTANCES = {
+    "database": ("mariadb", "lxc"),
+    "identity": ("keystone", "docker"),
+    "images": ("glance", "docker"),
+}
+SECOND_DEPLOY_S = 10
+
+
+def test_devtest_ends_with_a_summary(deployed: str) -> None:
+    for instance, (service, hypervisor) in INSTANCES.items():
+        assert re.search(rf"^{instance} +{service} +{hypervisor} +ACTIVE", deployed, re.MULTILINE)
+    for word in ("clouds.yaml", "http://192.168.24.", "sum"):
+        assert word in deployed
+
+
+def test_undercloud_has_a_hypervisor_of_each_type() -> None:
+    found = clouds.openstack("undercloud", "hypervisor", "list", "--long")
+    types = {one["Hypervisor Hostname"]: one["Hypervisor Type"] for one in found}
+    assert {name: kind.lower() for name, kind in types.items()} == {
+        "undercloud-docker": "docker",
+        "undercloud-lxc": "lxc",
+    }
+
+
+def test_hypervisors_share_the_machine() -> None:
+    totals: collections.Counter[str] = collections.Counter()
+    for provider in clouds.openstack("undercloud", "resource", "provider", "list"):
+        inventory = clouds.openstack(
+            "undercloud", "resource", "provider", "inventory", "list", provider["uuid"]
+        )
+        for one in inventory:
+            totals[one["resource_class"]] += one["total"] * one["allocation_ratio"]
+    size = machine.size()
+    assert 0 < totals["MEMORY_MB"] <= size.memory_mib
+    assert 0 < totals["DISK_GB"] <= shutil.disk_usage("/var/lib").total >> 30
+    assert 0 < totals["VCPU"] <= size.vcpus
+
+
+def test_compute_processes_are_up() -> None:
+    found = clouds.openstack("undercloud", "compute", "service", "list")
+    computes = {one["Host"]: one["State"] for one in found if one["Binary"] == "nova-compute"}
+    assert computes == {"undercloud-docker": "up", "undercloud-lxc": "up"}
+
+
+def test_instances_are_servers_of_the_undercloud() -> None:
+    found = clouds.openstack("undercloud", "server", "list")
+    assert {one["Name"]: one["Status"] for one in found} == {
+        f"demo-{name}": "ACTIVE" for name in INSTANCES
+    }
+
+
+def test_overcloud_is_a_stack() -> None:
+    found = clouds.openstack("undercloud", "stack", "list")
+    assert {one["Stack Name"]: one["Stack Status"] for one in found} == {"demo": "CREATE_COMPLETE"}
+
+
+def test_overcloud_issues_tokens() -> None:
+    assert clouds.openstack("overcloud", "token", "issue")["id"]
+
+
+def test_image_comes_back_byte_for_byte() -> None:
+    content = bytes(range(256)) * 4096
+    images = cloud.connect("overcloud").image
+    image = images.create_image(
+        name="e2e", data=content, disk_format="raw", container_format="bare", wait=True
+    )
+    try:
+        assert images.get(f"/images/{image.id}/file").content == content
+    finally:
+        images.delete_image(image.id)
+
+
+def test_verify_says_that_all_is_well() -> None:
+    assert clouds.altostratus("overcloud", "verify").stdout.endswith("verified\n")
+
+
+def test_services_talk_over_the_tagged_network() -> None:
+    inner = {
+        one["MAC Address"].lower()
+        for one in clouds.openstack("undercloud", "port", "list", "--network", "demo-internal_api")
+    }
+    clouds.altostratus("overcloud", "verify")
+    table = clouds.in_undercloud("ovs-appctl", "fdb/show", "br-ctl").splitlines()[1:]
+    vlan_of = {line.split()[2].lower(): line.split()[1] for line in table}
+    assert len(inner) == len(INSTANCES)
+    assert {vlan_of[mac] for mac in inner if mac in vlan_of} == {"101"}
+
+
+def test_second_deploy_changes_nothing() -> None:
+    before = clouds.openstack("undercloud", "server", "list", "--long")
+    start = time.monotonic()
+    done = clouds.altostratus("overcloud", "deploy")
+    assert time.monotonic() - start < SECOND_DEPLOY_S
+    assert "Nothing to do" in done.stdout
+    assert clouds.openstack("undercloud", "server", "list", "--long") == before
+
+
+def test_plan_changes_nothing_and_tells_programs() -> None:
+    done = clouds.altostratus("overcloud", "plan", "--json", "--detailed-exitcode")
+    assert json.loads(done.stdout)["steps"] == []
+
+
+def test_changed_hypervisor_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
+    file = tmp_path_factory.mktemp("moved") / "moved.yaml"
+    text = (clouds.ROOT / "examples/quickstart.yaml").read_text()
+    file.write_text(text.replace("hypervisor: lxc", "hypervisor: docker"))
+    done = clouds.altostratus("overcloud", "deploy", str(file), ok=False)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert "database" in said and "Traceback" not in said
+    assert {one["hypervisor"] for one in clouds.status()["instances"]} == {"lxc", "docker"}

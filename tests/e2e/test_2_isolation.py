@@ -1,0 +1,119 @@
+"""What an instance cannot do: reach the undercloud's inside, read others' secrets, be root outside."""
+
+import json
+
+import pytest
+from cryptography import fernet
+
+from tests.e2e import clouds
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+INSTANCES = ("database", "identity", "images")
+UNDERCLOUD = ("192.168.24.1", "192.168.23.2")
+OPEN = ("192.168.24.1:5000", "192.168.24.1:8004", "169.254.169.254:80")
+# MariaDB, RabbitMQ and its port mapper, OVSDB, OpenFlow, libvirt, Docker, ssh, the other APIs.
+CLOSED_PORTS = (3306, 5672, 25672, 4369, 6640, 6633, 16509, 16514, 2375, 2376, 22)
+CLOSED_APIS = (9292, 8774, 8775, 8778, 9696)
+
+PROBE = """
+import json, socket, sys
+answers = {}
+for place in json.load(sys.stdin):
+    host, port = place.split(":")
+    try:
+        socket.create_connection((host, int(port)), 2).close()
+        answers[place] = True
+    except OSError:
+        answers[place] = False
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_instance_reaches_only_identity_orchestration_and_metadata(instance: str) -> None:
+    closed = [f"{host}:{port}" for host in UNDERCLOUD for port in (*CLOSED_PORTS, *CLOSED_APIS)] + [
+        "192.168.23.1:22"
+    ]
+    found = json.loads(
+        clouds.in_instance(instance, f"python3 -c '{PROBE}'", stdin=json.dumps([*OPEN, *closed]))
+    )
+    assert {place for place, answers in found.items() if answers} == set(OPEN)
+
+
+@pytest.mark.parametrize("socket", ["/var/run/docker.sock", "/run/libvirt/libvirt-sock"])
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_instance_has_no_hypervisors_socket(instance: str, socket: str) -> None:
+    assert clouds.in_instance(instance, f"test -e {socket} || echo absent") == "absent\n"
+
+
+def test_docker_instance_has_few_capabilities_and_a_filter() -> None:
+    status = process_status("identity")
+    assert status["Seccomp"] == "2"
+    assert status["NoNewPrivs"] == "1"
+    forbidden = {"SYS_ADMIN": 21, "SYS_MODULE": 16, "SYS_RAWIO": 17, "SYS_PTRACE": 19, "MKNOD": 27}
+    held = int(status["CapBnd"], 16)
+    assert [name for name, bit in forbidden.items() if held >> bit & 1] == []
+
+
+def test_lxc_instances_root_is_nobody_outside() -> None:
+    assert clouds.in_instance("database", "cat /proc/self/uid_map").split() == [
+        "0",
+        "1000000",
+        "65536",
+    ]
+
+
+def test_no_secret_is_readable_in_another_instance() -> None:
+    secrets = secrets_of_instances()
+    for instance in INSTANCES:
+        others = {
+            secret
+            for other, found in secrets.items()
+            if other != instance
+            for secret in found
+            if secret not in secrets[instance]
+        }
+        assert others
+        script = "grep -rIlFf /dev/stdin /etc /run /var /mnt/state /root 2>/dev/null || true"
+        assert clouds.in_instance(instance, script, stdin="\n".join(others)) == ""
+
+
+def test_heats_database_holds_no_secret_in_clear() -> None:
+    dump = clouds.in_undercloud("mariadb-dump", "heat")
+    assert "sealed" in dump
+    secrets = {secret for found in secrets_of_instances().values() for secret in found}
+    assert [secret for secret in secrets if secret in dump] == []
+
+
+def test_secrets_are_in_no_process_list_and_no_journal() -> None:
+    metadata = clouds.undercloud_metadata()
+    secrets = {metadata["keystone"]["admin_password"], metadata["rabbitmq"]["password"]}
+    secrets |= {secret for found in secrets_of_instances().values() for secret in found}
+    seen = clouds.in_undercloud("ps", "axww", "-o", "args")
+    seen += clouds.in_undercloud("journalctl", "--boot", "--no-pager", "--output=cat")
+    assert [secret for secret in secrets if secret in seen] == []
+
+
+def process_status(instance: str) -> dict[str, str]:
+    """What the kernel says of an instance's init."""
+    lines = clouds.in_instance(instance, "cat /proc/1/status").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def secrets_of_instances() -> dict[str, set[str]]:
+    """The secrets that each instance was given, as it unsealed them."""
+    found = {}
+    for instance in INSTANCES:
+        key = clouds.in_instance(instance, "cat /etc/altostratus/seal.key").strip()
+        sealed = clouds.in_instance(instance, "os-apply-config --key sealed --type raw").strip()
+        found[instance] = set(_leaves(json.loads(fernet.Fernet(key).decrypt(sealed)))) | {key}
+    return found
+
+
+def _leaves(tree: object) -> list[str]:
+    if isinstance(tree, dict):
+        return [leaf for branch in tree.values() for leaf in _leaves(branch)]
+    if isinstance(tree, list):
+        return [leaf for branch in tree for leaf in _leaves(branch)]
+    return [tree] if isinstance(tree, str) and len(tree) >= len("16 characters...") else []

@@ -1,0 +1,58 @@
+"""Faults that an operator meets: a killed instance comes back with its data, bad files change nothing."""
+
+import pathlib
+
+import pytest
+
+from tests.e2e import clouds
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+KILL = {
+    "docker": ("docker", "kill", "{container}"),
+    "lxc": ("virsh", "--connect", "lxc:///system", "destroy", "{domain}"),
+}
+BROKEN = """\
+overcloud: demo
+default_hypervisor: warp
+networks:
+  internal_api: {vlan: 101, cidr: 172.16.1.0/24}
+  storage: {vlan: 101, cidr: 172.16.1.128/25}
+  management: {vlan: 103, cidr: 192.168.23.0/24}
+instances:
+  database: {services: [mariadb, keystone]}
+  identity: {services: [keystone]}
+  empty: {services: []}
+  strange: {services: [abacus]}
+"""
+
+
+@pytest.mark.parametrize(("instance", "hypervisor"), [("database", "lxc"), ("identity", "docker")])
+def test_killed_instance_is_back_with_its_data(instance: str, hypervisor: str) -> None:
+    clouds.in_instance(instance, "echo kept > /mnt/state/e2e; sync")
+    server = clouds.openstack("undercloud", "server", "show", f"demo-{instance}")
+    names = {
+        "container": f"nova-{server['id']}",
+        "domain": server["OS-EXT-SRV-ATTR:instance_name"],
+    }
+    clouds.in_undercloud(*(word.format(**names) for word in KILL[hypervisor]))
+    clouds.altostratus("overcloud", "deploy")
+    assert clouds.in_instance(instance, "cat /mnt/state/e2e") == "kept\n"
+    clouds.altostratus("overcloud", "verify")
+    again = clouds.openstack("undercloud", "server", "show", f"demo-{instance}")
+    assert again["id"] == server["id"]
+
+
+def test_broken_file_is_refused_whole(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(BROKEN)
+    before = clouds.openstack("undercloud", "stack", "show", "demo")
+    for command in ("check", "deploy"):
+        done = clouds.altostratus("overcloud", command, str(file), ok=False)
+        said = done.stdout + done.stderr
+        assert done.returncode == 2
+        assert "Traceback" not in said
+        for finding in ("warp", "keystone", "empty", "abacus"):
+            assert finding in said, f"{finding} is not in {said}"
+        assert f"{file}:" in said
+    assert clouds.openstack("undercloud", "stack", "show", "demo") == before
