@@ -37,7 +37,8 @@ def _without_dhcp(network_info: Any) -> Any:
     fixed = copy.deepcopy(network_info)
     for vif in fixed:
         for subnet in vif["network"]["subnets"]:
-            subnet["meta"].pop("dhcp_server", None)
+            for sign in ("dhcp_server", "enable_dhcp"):
+                subnet["meta"].pop(sign, None)
     return fixed
 
 

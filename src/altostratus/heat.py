@@ -86,6 +86,13 @@ def resources(undercloud: Connection, name: str, **query: Any) -> list[dict[str,
     return list(response.json()["resources"])
 
 
+def software_deployments(undercloud: Connection) -> list[dict[str, Any]]:
+    """The configurations that were sent to instances, as Heat's API shows them."""
+    response = undercloud.orchestration.get("/software_deployments")
+    openstack.exceptions.raise_from_response(response)
+    return list(response.json()["software_deployments"])
+
+
 def _wait(undercloud: Connection, name: str, step: log.Step) -> tuple[str, str]:
     def look() -> tuple[tuple[str, str] | None, str]:
         found = find(undercloud, name)

@@ -72,6 +72,7 @@ class ControlNetwork:
 
     cidr: ipaddress.IPv4Network = _CONTROL
     address: ipaddress.IPv4Address = _CONTROL[1]
+    dhcp_address: ipaddress.IPv4Address = _CONTROL[2]
     pool_start: ipaddress.IPv4Address = _CONTROL[20]
     pool_end: ipaddress.IPv4Address = _CONTROL[250]
     bridge: str = "br-ctl"

@@ -46,7 +46,7 @@ def read(overcloud: Overcloud) -> Status:
         for server in undercloud.compute.servers()
         if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud.name
     }
-    configured = _configured(undercloud, overcloud.name)
+    configured = _configured(undercloud)
     deployed = seen.stack.instances if seen.stack else {}
     return Status(
         overcloud=overcloud.name,
@@ -59,7 +59,7 @@ def read(overcloud: Overcloud) -> Status:
                 state=_state(seen, name),
                 addresses=one.addresses,
                 active_s=_seconds(servers.get(name), "launched_at"),
-                configured_s=_since(servers.get(name), configured.get(stack.deployment(name))),
+                configured_s=_configured_s(servers.get(name), configured),
             )
             for name, one in deployed.items()
         ),
@@ -122,17 +122,21 @@ def _endpoints(seen: Observed, overcloud: Overcloud) -> dict[str, str]:
     return dict(seen.endpoints) | ({"keystone": url} if url else {})
 
 
-def _configured(undercloud: openstack.connection.Connection, name: str) -> dict[str, str]:
-    """When each deployment was last complete."""
+def _configured(undercloud: openstack.connection.Connection) -> dict[str, str]:
+    """When each server's instance said that it is configured, by the server's id."""
     return {
-        one["resource_name"]: one["updated_time"]
-        for one in heat.resources(undercloud, name)
-        if one["resource_status"].endswith("_COMPLETE")
+        one["server_id"]: one["updated_time"]
+        for one in heat.software_deployments(undercloud)
+        if one["status"] == "COMPLETE" and one["updated_time"]
     }
 
 
 def _seconds(server: Any, field: str) -> float | None:
     return _since(server, getattr(server, field)) if server is not None else None
+
+
+def _configured_s(server: Any, configured: dict[str, str]) -> float | None:
+    return _since(server, configured.get(server.id)) if server is not None else None
 
 
 def _since(server: Any, moment: str | None) -> float | None:

@@ -47,6 +47,9 @@ CONFIGURED = "/var/lib/altostratus/configured"
 FAILED = "/var/lib/altostratus/failed"
 CONFIGURE_S = 1500
 LAST_LINES = 25
+METADATA_CIDR = "169.254.169.254/32"
+# Neutron's DHCP agent takes a port with this device rather than make one (neutron-lib).
+RESERVED_DHCP_PORT = "reserved_dhcp_port"
 
 _BEGUN = re.compile(r"Running /usr/libexec/os-refresh-config/(\S+)")
 
@@ -288,6 +291,10 @@ def _model_hypervisors(undercloud: model.Undercloud) -> None:
 
 
 def _create_control_network(undercloud: model.Undercloud) -> None:
+    """The flat network; its DHCP port has an address of its own, for a route to the metadata API.
+
+    Instances have their addresses from the config drive, so they hear of no route by DHCP.
+    """
     network = cloud.connect("undercloud").network
     control = undercloud.control
     found = network.find_network("control") or network.create_network(
@@ -295,15 +302,26 @@ def _create_control_network(undercloud: model.Undercloud) -> None:
         provider_network_type="flat",
         provider_physical_network="control",
     )
-    if network.find_subnet("control") is None:
-        network.create_subnet(
-            name="control",
+    subnet = network.find_subnet("control") or network.create_subnet(
+        name="control",
+        network_id=found.id,
+        ip_version=4,
+        cidr=str(control.cidr),
+        gateway_ip=str(control.address),
+        allocation_pools=[{"start": str(control.pool_start), "end": str(control.pool_end)}],
+        host_routes=[{"destination": METADATA_CIDR, "nexthop": str(control.dhcp_address)}],
+        enable_dhcp=False,
+    )
+    if subnet.is_dhcp_enabled:
+        return
+    if not list(network.ports(network_id=found.id, device_id=RESERVED_DHCP_PORT)):
+        network.create_port(
             network_id=found.id,
-            ip_version=4,
-            cidr=str(control.cidr),
-            gateway_ip=str(control.address),
-            allocation_pools=[{"start": str(control.pool_start), "end": str(control.pool_end)}],
+            device_owner="network:dhcp",
+            device_id=RESERVED_DHCP_PORT,
+            fixed_ips=[{"subnet_id": subnet.id, "ip_address": str(control.dhcp_address)}],
         )
+    network.update_subnet(subnet, enable_dhcp=True)
 
 
 def _container(engine: docker.DockerClient) -> docker.models.containers.Container | None:

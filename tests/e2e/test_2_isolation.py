@@ -17,16 +17,17 @@ CLOSED_PORTS = (3306, 5672, 25672, 4369, 6640, 6633, 16509, 16514, 2375, 2376, 2
 CLOSED_APIS = (9292, 8774, 8775, 8778, 9696)
 
 PROBE = """
-import json, socket, sys
-answers = {}
-for place in json.load(sys.stdin):
+import concurrent.futures, json, socket, sys
+def answers(place):
     host, port = place.split(":")
     try:
-        socket.create_connection((host, int(port)), 2).close()
-        answers[place] = True
+        socket.create_connection((host, int(port)), 3).close()
+        return True
     except OSError:
-        answers[place] = False
-print(json.dumps(answers))
+        return False
+places = json.load(sys.stdin)
+with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
+    print(json.dumps(dict(zip(places, pool.map(answers, places)))))
 """
 
 

@@ -23,6 +23,7 @@ _LAYERS = (
     {"model"},
     {"images"},
     {"archive", "rootfs"},
+    {"layers"},
     {"machine", "registries", "capabilities"},
     {"catalog", "cloud", "credentials"},
     {"run"},
