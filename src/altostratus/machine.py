@@ -66,6 +66,14 @@ def prepare() -> None:
     _start_engine()
 
 
+def start_installed_engine() -> bool:
+    """Start the container engine where there is one; returns whether there is."""
+    if shutil.which("dockerd") is None:
+        return False
+    _start_engine()
+    return True
+
+
 def _check_size(found: Size) -> None:
     if found.memory_mib < NEEDED_MEMORY_MIB * 0.95:
         raise errors.Error(

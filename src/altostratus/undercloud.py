@@ -78,7 +78,15 @@ def up(undercloud: model.Undercloud) -> None:
 
 def down() -> None:
     """Remove the undercloud with everything in it; the images stay in the cache."""
-    engine = docker.from_env()
+    if machine.start_installed_engine():
+        _remove_from_engine(docker.from_env())
+    _release_loop_devices()
+    shutil.rmtree(machine.state_dir() / "undercloud", ignore_errors=True)
+    for name in ("undercloud", "overcloud"):
+        credentials.remove(name)
+
+
+def _remove_from_engine(engine: docker.DockerClient) -> None:
     container = _container(engine)
     if container is not None:
         # Nothing of it is to be kept, so nothing has to end well.
@@ -90,9 +98,6 @@ def down() -> None:
     _remove_if_there(lambda: engine.networks.get(NETWORK).remove(), "management network")
     for image in engine.images.list(name=IMAGE):
         engine.images.remove(str(image.id), force=True)
-    _release_loop_devices()
-    shutil.rmtree(machine.state_dir() / "undercloud", ignore_errors=True)
-    credentials.remove("undercloud")
 
 
 def status() -> str | None:

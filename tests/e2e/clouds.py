@@ -1,5 +1,6 @@
 """What the end-to-end tests use the two clouds with: the same commands as an operator."""
 
+import functools
 import json
 import os
 import pathlib
@@ -65,8 +66,9 @@ def status(file: str | None = None) -> Any:
     )
 
 
+@functools.cache
 def address(instance: str) -> str:
-    """The control address of an instance of the overcloud ``demo``."""
+    """The control address of an instance of the quickstart, which it keeps."""
     (found,) = [one for one in status()["instances"] if one["name"] == instance]
     return str(found["addresses"]["control"])
 

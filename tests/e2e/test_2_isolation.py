@@ -1,5 +1,6 @@
 """What an instance cannot do: reach the undercloud's inside, read others' secrets, be root outside."""
 
+import functools
 import json
 
 import pytest
@@ -102,6 +103,7 @@ def process_status(instance: str) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+@functools.cache
 def secrets_of_instances() -> dict[str, set[str]]:
     """The secrets that each instance was given, as it unsealed them."""
     found = {}

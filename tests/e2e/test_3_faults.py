@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from altostratus.errors import Exit
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -50,7 +51,7 @@ def test_broken_file_is_refused_whole(tmp_path: pathlib.Path) -> None:
     for command in ("check", "deploy"):
         done = clouds.altostratus("overcloud", command, str(file), ok=False)
         said = done.stdout + done.stderr
-        assert done.returncode == 2
+        assert done.returncode == Exit.FINDINGS
         assert "Traceback" not in said
         for finding in ("warp", "keystone", "empty", "abacus"):
             assert finding in said, f"{finding} is not in {said}"
