@@ -203,7 +203,8 @@ class Engine:
                 self._client = None
 
     def _connect(self, timeout: int | None) -> Any:
-        return docker.APIClient(base_url=self.url, version="auto", timeout=timeout)
+        # The library takes None for "without end"; its types do not know.
+        return docker.APIClient(base_url=self.url, version="auto", timeout=timeout)  # type: ignore[arg-type]
 
     @contextmanager
     def _saying(self, what: str) -> Iterator[Any]:

@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import time
 from typing import Any
 
@@ -117,7 +118,8 @@ def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
     """Replace this process by a shell in the undercloud instance."""
     if status() is None:
         raise errors.Error("there is no undercloud here", hint="./altostratus undercloud up")
-    os.execvp("docker", ["docker", "exec", "-it", CONTAINER, *command])
+    terminal = ["--tty"] if sys.stdin.isatty() else []
+    os.execvp("docker", ["docker", "exec", "--interactive", *terminal, CONTAINER, *command])
 
 
 def _load_image(engine: docker.DockerClient, archive: pathlib.Path, digest: str) -> str:

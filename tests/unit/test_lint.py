@@ -12,9 +12,10 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 @pytest.mark.parametrize(
     "command",
     [
-        ("ruff", "check", "src", "tests", "nova-driver"),
-        ("ruff", "format", "--check", "src", "tests"),
+        ("ruff", "check", "src", "tests", "nova-driver", "bench/quickstart"),
+        ("ruff", "format", "--check", "src", "tests", "bench/quickstart"),
         ("mypy", "src/altostratus"),
+        ("mypy", "--config-file=nova-driver/pyproject.toml", "nova-driver/nova_altostratus"),
     ],
     ids=" ".join,
 )
