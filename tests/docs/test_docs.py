@@ -166,7 +166,8 @@ def complaint(words: list[str]) -> str | None:
     try:
         while True:
             values, rest, _ = command.make_parser(context).parse_args(list(words))
-            if values.get("help") is True:
+            asked = command.get_help_option(context)
+            if asked is not None and values.get(asked.name or "") is True:
                 return None
             if not isinstance(command, click.Group):
                 return _complaint_of(context, values, rest)
