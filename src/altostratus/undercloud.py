@@ -52,6 +52,8 @@ METADATA_CIDR = "169.254.169.254/32"
 # Neutron's DHCP agent takes a port with this device rather than make one (neutron-lib).
 RESERVED_DHCP_PORT = "reserved_dhcp_port"
 
+# How the kernel names the files of instances, relative to a volume that is gone.
+_OF_INSTANCES = re.compile(r"/(nova-[a-z]+/instances|state-disks)/.* \(deleted\)$")
 _BEGUN = re.compile(r"Running /usr/libexec/os-refresh-config/(\S+)")
 
 
@@ -360,9 +362,9 @@ def _remove_if_there(remove: collections.abc.Callable[[], None], what: str) -> N
 
 
 def _release_loop_devices() -> None:
-    """Detach loop devices whose file went with the undercloud's volume."""
+    """Detach loop devices whose file went with the undercloud's volume: Nova's do not go alone."""
     listing = run.run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"]).stdout
     for line in listing.splitlines():
         name, _, backing = line.partition(" ")
-        if "/mnt/state/" in backing or f"/volumes/{VOLUME}/" in backing:
+        if _OF_INSTANCES.search(backing):
             run.run(["losetup", "--detach", name], check=False)
