@@ -172,6 +172,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 super()._lxc_disk_handler(context, instance, image_meta, block_device_info)
             )
             yield
+            if is_lxc():
+                self._end_root_device_with(instance)
 
     def _own_root(self, instance: Any) -> None:
         """Shift the root file system into the user namespace before Nova would.
@@ -190,6 +192,18 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             statedisk.shift(at, user_base())
         finally:
             statedisk.detach(at, self.root)
+
+    def _end_root_device_with(self, instance: Any) -> None:
+        """Have the kernel free the root's loop device when the container ends, however it ends.
+
+        Nova remembers one device and frees it with the instance: those of earlier starts would
+        stay, and all of them where the instance is not deleted but the whole node is.
+        """
+        disk = str(_directory(instance) / "disk")
+        found = self.root.run("losetup", "--noheadings", "--output", "NAME", "--associated", disk)
+        for device in found.split():
+            self.root.run("losetup", "--detach", device)
+        instance.system_metadata.pop("rootfs_device_name", None)
 
     def _hold_state_disk(self, instance: Any, held: contextlib.ExitStack) -> None:
         disk = statedisk.wanted(instance)

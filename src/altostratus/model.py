@@ -5,6 +5,7 @@ import enum
 import ipaddress
 
 CONTROL = "control"
+UNDERCLOUD = "undercloud"
 INTERNAL = "internal_api"
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
@@ -84,7 +85,7 @@ class Undercloud:
     """A cloud whose instances are another cloud's servers; all its services in one instance."""
 
     shares: tuple[Share, ...]
-    name: str = "undercloud"
+    name: str = UNDERCLOUD
     control: ControlNetwork = ControlNetwork()
     # The user-space datapath works on every machine; "system" needs the kernel's module.
     datapath_type: str = "netdev"

@@ -10,7 +10,15 @@ import pydantic
 import pydantic_core
 
 from altostratus import errors, hypervisors, services, yamlfile
-from altostratus.model import CONTROL, INTERNAL, Hypervisor, Instance, Network, Overcloud
+from altostratus.model import (
+    CONTROL,
+    INTERNAL,
+    UNDERCLOUD,
+    Hypervisor,
+    Instance,
+    Network,
+    Overcloud,
+)
 from altostratus.yamlfile import Document, Location
 
 _DEFAULT_NETWORKS = {INTERNAL: {"vlan": 101, "cidr": "172.16.1.0/24"}}
@@ -76,6 +84,8 @@ def _check_hypervisor(name: str) -> str:
 
 
 def _check_label(name: str) -> str:
+    if name == UNDERCLOUD:
+        raise _fail("the name 'undercloud' is taken", "name it otherwise")
     if not _LABEL.fullmatch(name):
         raise _fail(
             f"{name!r} cannot be a name",

@@ -7,6 +7,7 @@ control network, the aggregates of the hypervisors).
 """
 
 import collections.abc
+import ipaddress
 import json
 import os
 import pathlib
@@ -33,6 +34,7 @@ from altostratus import (
     metadata,
     model,
     run,
+    survey,
 )
 
 CONTAINER = "altostratus-undercloud"
@@ -59,9 +61,10 @@ _BEGUN = re.compile(r"Running /usr/libexec/os-refresh-config/(\S+)")
 
 def up(undercloud: model.Undercloud) -> None:
     """Bring up the undercloud; a second run finds everything in place and changes nothing."""
+    _refuse_collisions(undercloud)
     image = images.undercloud_image()
     archive = images.build(image)
-    engine = docker.from_env()
+    engine = _engine()
     tag = _load_image(engine, archive, images.digest(image))
     tree = _write_metadata(undercloud)
     _create_network(engine)
@@ -82,7 +85,7 @@ def up(undercloud: model.Undercloud) -> None:
 def down() -> None:
     """Remove the undercloud with everything in it; the images stay in the cache."""
     if machine.start_installed_engine():
-        _remove_from_engine(docker.from_env())
+        _remove_from_engine(_engine())
     _release_loop_devices()
     shutil.rmtree(machine.state_dir() / "undercloud", ignore_errors=True)
     for name in ("undercloud", "overcloud"):
@@ -108,7 +111,7 @@ def status() -> str | None:
     if not machine.ENGINE_SOCKET.exists():
         return None
     try:
-        container = docker.from_env().containers.get(CONTAINER)
+        container = _engine().containers.get(CONTAINER)
     except docker.errors.NotFound:
         return None
     if container.status == "running":
@@ -122,6 +125,28 @@ def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
         raise errors.Error("there is no undercloud here", hint="./altostratus undercloud up")
     terminal = ["--tty"] if sys.stdin.isatty() else []
     os.execvp("docker", ["docker", "exec", "--interactive", *terminal, CONTAINER, *command])
+
+
+def _engine() -> docker.DockerClient:
+    try:
+        return docker.from_env()
+    except docker.errors.DockerException as exc:
+        raise errors.Error(
+            f"the Docker Engine does not answer: {exc}",
+            hint="look at /var/log/dockerd.log or 'journalctl -u docker', and at DOCKER_HOST",
+        ) from exc
+
+
+def _refuse_collisions(undercloud: model.Undercloud) -> None:
+    """Raise :class:`errors.Error` where the machine has networks that the undercloud's would hide."""
+    wanted = (ipaddress.IPv4Network(MANAGEMENT_CIDR), undercloud.control.cidr)
+    for found in survey.machine_networks():
+        if found.device != BRIDGE and any(cidr.overlaps(found.cidr) for cidr in wanted):
+            raise errors.Error(
+                f"this machine's network {found.cidr} on {found.device} overlaps the undercloud's"
+                f" ({' and '.join(map(str, wanted))})",
+                hint="use another machine, or another network there: see 'ip route'",
+            )
 
 
 def _load_image(engine: docker.DockerClient, archive: pathlib.Path, digest: str) -> str:
