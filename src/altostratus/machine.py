@@ -15,6 +15,8 @@ PACKAGES = (
     "e2fsprogs",
     "iproute2",
     "kpartx",
+    "openssh-client",
+    "procps",
     "qemu-utils",
     "rsync",
     "gdisk",
