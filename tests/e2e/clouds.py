@@ -4,8 +4,10 @@ import functools
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 from altostratus import keypair, machine
@@ -15,6 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 CLIENT = str(pathlib.Path(sys.executable).with_name("openstack"))
 DEPLOY_S = 3000
 COMMAND_S = 300
+INTO_STEP_S = 5
 
 
 def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
@@ -29,6 +32,28 @@ def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) 
     )
     assert not ok or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done
+
+
+def kill_during(step: str, *arguments: str) -> None:
+    """Run the launcher and kill it, with all that it started, a moment after a step begins."""
+    with subprocess.Popen(
+        [str(ROOT / "altostratus"), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stdout is not None
+        said = []
+        for line in running.stdout:
+            said.append(line)
+            if f"...  {step}" in line:
+                time.sleep(INTO_STEP_S)
+                os.killpg(running.pid, signal.SIGKILL)
+                break
+        else:
+            raise AssertionError(f"{arguments} never came to {step!r}:\n{''.join(said)}")
 
 
 def openstack(cloud: str, *arguments: str) -> Any:
