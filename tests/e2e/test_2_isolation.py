@@ -43,6 +43,15 @@ def test_instance_reaches_only_identity_orchestration_and_metadata(instance: str
     assert {place for place, answers in found.items() if answers} == set(OPEN)
 
 
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_only_root_reaches_the_metadata_service(instance: str) -> None:
+    metadata = json.dumps(["169.254.169.254:80"])
+    as_nobody = f"runuser -u nobody -- python3 -c '{PROBE}'"
+    assert json.loads(clouds.in_instance(instance, as_nobody, stdin=metadata)) == {
+        "169.254.169.254:80": False
+    }
+
+
 @pytest.mark.parametrize("socket", ["/var/run/docker.sock", "/run/libvirt/libvirt-sock"])
 @pytest.mark.parametrize("instance", INSTANCES)
 def test_instance_has_no_hypervisors_socket(instance: str, socket: str) -> None:
@@ -58,12 +67,28 @@ def test_docker_instance_has_few_capabilities_and_a_filter() -> None:
     assert [name for name, bit in forbidden.items() if held >> bit & 1] == []
 
 
-def test_lxc_instances_root_is_nobody_outside() -> None:
-    assert clouds.in_instance("database", "cat /proc/self/uid_map").split() == [
-        "0",
-        "1000000",
-        "65536",
-    ]
+@pytest.mark.parametrize(
+    ("instance", "base"), [("database", "1000000"), ("identity", "2000000"), ("images", "2000000")]
+)
+def test_instances_root_is_nobody_outside(instance: str, base: str) -> None:
+    mapped = clouds.in_instance(instance, "cat /proc/self/uid_map").split()
+    assert mapped == ["0", base, "65536"]
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_instance_mounts_give_no_power(instance: str) -> None:
+    lines = clouds.in_instance(instance, "cat /proc/mounts").splitlines()
+    options = {place: set(words.split(",")) for _, place, _, words, *_ in map(str.split, lines)}
+    assert {"rw", "nosuid", "nodev"} <= options["/mnt/state"]
+    assert "ro" in options["/var/lib/cloud/seed/config_drive"]
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_files_belong_to_the_instances_users(instance: str) -> None:
+    """Shifting ids must neither give files to nobody nor take their setuid bits."""
+    stat = clouds.in_instance(instance, "stat -c '%a %U' /usr/bin/passwd /mnt/state /root")
+    assert stat.splitlines()[0] == "4755 root"
+    assert {line.split()[1] for line in stat.splitlines()} == {"root"}
 
 
 def test_no_secret_is_readable_in_another_instance() -> None:
