@@ -1,9 +1,8 @@
-"""The worlds that the drivers are tested in: a fake engine always, the real one on demand.
+"""The worlds that the drivers are tested in: a fake engine, and the same with the real one.
 
-They need an environment with nova; elsewhere they are skipped. ALTOSTRATUS_REAL_ENGINE=1 adds the
-real engine: root, and an image with systemd, sshd and iproute2 on it, `altostratus-test:rootfs`
-or the one that ALTOSTRATUS_TEST_IMAGE names. DOCKER_HOST may name another engine, such as one with
-a user namespace.
+They need an environment with nova; elsewhere they are skipped. The real engine (marked `real`, so
+not with `--fast`) needs root, and runs MariaDB's image. DOCKER_HOST may name another engine, such
+as one with a user namespace.
 """
 
 import os
@@ -35,15 +34,10 @@ else:
 
     objects.register_all()
 
-REAL = os.environ.get("ALTOSTRATUS_REAL_ENGINE") == "1"
 REAL_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
-REAL_IMAGE = os.environ.get("ALTOSTRATUS_TEST_IMAGE", "altostratus-test:rootfs")
+REAL_IMAGE = "altostratus-test:real"
 IMAGE = "11111111-2222-3333-4444-555555555555"
 PROJECT = "0123456789abcdef0123456789abcdef"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "real: needs the machine's Docker Engine and root")
 
 
 @dataclass
@@ -144,10 +138,34 @@ def any_world(request: pytest.FixtureRequest, settings: Any, tmp_path: Path) -> 
     """A world with a fake engine, and the same with the real one."""
     if request.param == "fake":
         yield from _fake_world(settings, tmp_path)
-    elif REAL:
-        yield from _real_world(tmp_path)
     else:
-        pytest.skip("the real engine is only used with ALTOSTRATUS_REAL_ENGINE=1")
+        yield request.getfixturevalue("real_world")
+
+
+@pytest.fixture(scope="session")
+def real_image() -> Iterator[str]:
+    """An image with a whole system in the real engine."""
+    import docker
+
+    from altostratus import images, machine
+
+    if os.geteuid() != 0:
+        pytest.skip("the real engine needs root")
+    machine.prepare()
+    archive = images.build(images.wanted(("mariadb",), "docker"))
+    client = docker.DockerClient(base_url=REAL_HOST)
+    with archive.open("rb") as stream:
+        (loaded,) = client.images.load(stream)
+    loaded.tag(REAL_IMAGE)
+    yield REAL_IMAGE
+    client.images.remove(loaded.id, force=True)
+    client.close()
+
+
+@pytest.fixture
+def real_world(real_image: str, settings: Any, tmp_path: Path) -> Iterator[World]:
+    """A world with the real engine."""
+    yield from _real_world(tmp_path)
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PROJECT, REAL, new_instance
+from conftest import PROJECT, new_instance
 from nova_altostratus import statedisk
 from nova_altostratus.root import Root
 from nova_altostratus.statedisk import StateDisk, StateDiskError
 
 BASE = 1_000_000
-on_loop_devices = pytest.mark.skipif(
-    not REAL or os.geteuid() != 0, reason="needs root and ALTOSTRATUS_REAL_ENGINE=1"
-)
+on_loop_devices = pytest.mark.real
 
 
 def instance_with(**metadata: str) -> Any:

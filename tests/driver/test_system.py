@@ -2,12 +2,11 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World, _real_world, admin, new_instance, new_vif
+from conftest import World, admin, new_instance, new_vif
 from nova.network import model
 
 pytestmark = pytest.mark.real
@@ -15,12 +14,8 @@ METADATA = {"altostratus:state_disk": "demo.identity", "altostratus:state_gib": 
 
 
 @pytest.fixture
-def world(settings: Any, tmp_path: Path) -> Iterator[World]:
-    from conftest import REAL
-
-    if not REAL:
-        pytest.skip("the real engine is only used with ALTOSTRATUS_REAL_ENGINE=1")
-    yield from _real_world(tmp_path)
+def world(real_world: World) -> World:
+    return real_world
 
 
 def inside(instance: Any, *command: str, status: int | None = 0) -> str:

@@ -18,9 +18,12 @@ from nova.virt import driver
 import nova.virt.altostratus
 assert nova.virt.altostratus.__file__.startswith(sys.argv[1]), nova.virt.altostratus.__file__
 nova.conf.CONF([], default_config_files=[])
-found = driver.load_compute_driver(None, sys.argv[2])
-assert isinstance(found, driver.ComputeDriver)
-print(type(found).__module__, type(found).__name__)
+# Nova makes an object of this, which takes libvirt's binding for LibvirtDriver.
+found = getattr(nova.virt.altostratus, sys.argv[2])
+assert issubclass(found, driver.ComputeDriver)
+if sys.argv[2] == "DockerDriver":
+    assert type(driver.load_compute_driver(None, "altostratus.DockerDriver")) is found
+print(found.__name__)
 """
 
 
@@ -73,11 +76,9 @@ def test_wheel_brings_the_shim_and_nothing_else_of_nova(site: Path) -> None:
 
 @pytest.mark.parametrize("name", ["DockerDriver", "LibvirtDriver"])
 def test_nova_loads_the_driver(site: Path, name: str) -> None:
-    if name == "LibvirtDriver":
-        pytest.importorskip("libvirt")
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", LOAD, str(site), f"altostratus.{name}"],
+        [sys.executable, "-W", "ignore", "-c", LOAD, str(site), name],
         env=environment,
         capture_output=True,
         text=True,
