@@ -10,6 +10,7 @@ from altostratus import hypervisors, images, log, survey
 
 _SERVICES = "altostratus:services"
 _TYPE = "application/octet-stream"
+_CONTAINER_FORMAT = "bare"
 
 
 def load(
@@ -19,7 +20,7 @@ def load(
 ) -> str:
     """Load a built image unless Glance has it; returns its id.
 
-    ``hypervisor_type`` is for images of other makes; by default it follows from the image.
+    ``hypervisor_type`` is Nova's word for what may run it; by default it follows from the image.
     """
     digest = images.digest(spec)
     found = survey.glance_images(undercloud).get(digest)
@@ -27,14 +28,6 @@ def load(
         return found
     _remove_incomplete(undercloud, digest)
     entry = hypervisors.entry(spec.hypervisor)
-    properties = {
-        **entry.image_properties,
-        survey.IMAGE_OWNER: survey.OWNER,
-        survey.IMAGE_DIGEST: digest,
-        _SERVICES: ",".join(spec.services),
-    }
-    if hypervisor_type:
-        properties["hypervisor_type"] = hypervisor_type
     created = _post(
         undercloud,
         {
@@ -42,7 +35,10 @@ def load(
             "disk_format": entry.disk_format,
             "container_format": entry.container_format,
             "visibility": "private",
-            **properties,
+            survey.IMAGE_OWNER: survey.OWNER,
+            survey.IMAGE_DIGEST: digest,
+            _SERVICES: ",".join(spec.services),
+            **placement_properties(hypervisor_type or entry.hypervisor_type),
         },
     )
     return upload(undercloud, created, images.path(spec))
@@ -56,15 +52,21 @@ def load_file(
     hypervisor_type: str | None = None,
 ) -> str:
     """Load any image file; with a hypervisor type it is kept away from other hypervisors."""
-    container_format = "docker" if hypervisor_type == "docker" else "bare"
-    about = {"name": name, "disk_format": disk_format, "container_format": container_format}
-    for known in hypervisors.names():
-        entry = hypervisors.entry(known)
-        if entry.hypervisor_type == hypervisor_type:
-            about |= entry.image_properties
+    entry = hypervisors.of_type(hypervisor_type) if hypervisor_type else None
+    about = {
+        "name": name,
+        "disk_format": disk_format,
+        "container_format": entry.container_format if entry else _CONTAINER_FORMAT,
+    }
     if hypervisor_type:
-        about["hypervisor_type"] = hypervisor_type
+        about |= placement_properties(hypervisor_type)
     return upload(undercloud, _post(undercloud, about), path)
+
+
+def placement_properties(hypervisor_type: str) -> dict[str, str]:
+    """What keeps the instances of an image on hypervisors of one type, be it one of ours or not."""
+    entry = hypervisors.of_type(hypervisor_type)
+    return entry.image_properties if entry else {"hypervisor_type": hypervisor_type}
 
 
 def rows(undercloud: openstack.connection.Connection) -> list[tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """The one place that knows how hypervisors differ; everybody else asks it."""
 
 import dataclasses
+import enum
 
 from altostratus import errors
 from altostratus.model import Hypervisor, Share
@@ -9,6 +10,13 @@ _UNDERCLOUD_MEMORY_MIB = 8 * 1024
 _UNDERCLOUD_DISK_GIB = 20
 _LEAST_MEMORY_MIB = 2 * 1024
 _LEAST_DISK_GIB = 6
+
+
+class ImageForm(enum.StrEnum):
+    """What the file of an image is; the value is the ending of its name."""
+
+    DOCKER_ARCHIVE = "tar"
+    FILE_SYSTEM = "raw"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,13 +29,19 @@ class Entry:
     """
 
     hypervisor_type: str
-    disk_format: str
+    image_form: ImageForm
     container_format: str
     trait: str
     template: str
     server: str
     compute_driver: str
     virt_type: str | None = None
+    disk_format: str = "raw"
+
+    @property
+    def image_suffix(self) -> str:
+        """The ending of the names of its images' files."""
+        return str(self.image_form)
 
     @property
     def flavor_properties(self) -> dict[str, str]:
@@ -43,7 +57,7 @@ class Entry:
 _TABLE = {
     Hypervisor.DOCKER: Entry(
         hypervisor_type="docker",
-        disk_format="raw",
+        image_form=ImageForm.DOCKER_ARCHIVE,
         container_format="docker",
         trait="CUSTOM_HYPERVISOR_DOCKER",
         template="docker.yaml",
@@ -52,7 +66,7 @@ _TABLE = {
     ),
     Hypervisor.LXC: Entry(
         hypervisor_type="lxc",
-        disk_format="raw",
+        image_form=ImageForm.FILE_SYSTEM,
         container_format="bare",
         trait="CUSTOM_HYPERVISOR_LXC",
         template="lxc.yaml",
@@ -66,6 +80,11 @@ _TABLE = {
 def entry(hypervisor: Hypervisor | str) -> Entry:
     """What there is to know about a hypervisor."""
     return _TABLE[Hypervisor(hypervisor)]
+
+
+def of_type(hypervisor_type: str) -> Entry | None:
+    """What there is to know about the hypervisor that Nova calls so, if it is one of ours."""
+    return next((one for one in _TABLE.values() if one.hypervisor_type == hypervisor_type), None)
 
 
 def names() -> tuple[str, ...]:

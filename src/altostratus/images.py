@@ -11,22 +11,23 @@ import fcntl
 import hashlib
 import json
 import logging
-import os
 import pathlib
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
-from altostratus import archive, log, rootfs
+from altostratus import archive, hypervisors, log, machine, rootfs
 
 # That our `base` takes the place of diskimage-builder's is meant, and no news.
 logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 
 RELEASE = "2026.2"
 DEBIAN = "bookworm"
-SUFFIXES = {"docker": "tar", "lxc": "raw"}
 
 # Raised when the way images are made changes in a manner that no input shows.
 _PIPELINE = 1
+# Of each name this many images are kept in the cache: the present one, and the one before.
+_KEPT = 2
+_DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
 _WHEELS = ("cached-base", "native-wheels")
 _IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
@@ -66,11 +67,6 @@ def undercloud_image() -> ImageSpec:
     return ImageSpec(("undercloud",), "docker", ("undercloud",), ("openstack",))
 
 
-def cache_directory() -> pathlib.Path:
-    """Where images and all that helps building them is kept; safe to delete as a whole."""
-    return pathlib.Path(os.environ.get("ALTOSTRATUS_CACHE", "/var/cache/altostratus"))
-
-
 def digest(spec: ImageSpec) -> str:
     """sha256 over everything that goes into the image."""
     return _sha256({"root": _root_digest(spec), "hypervisor": spec.hypervisor})
@@ -78,8 +74,8 @@ def digest(spec: ImageSpec) -> str:
 
 def path(spec: ImageSpec) -> pathlib.Path:
     """The image's file in the cache, whether it is there or not."""
-    suffix = SUFFIXES[spec.hypervisor]
-    return cache_directory() / "images" / f"{spec.name}-{digest(spec)[:16]}.{suffix}"
+    suffix = hypervisors.entry(spec.hypervisor).image_suffix
+    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:_DIGITS]}.{suffix}"
 
 
 def build(spec: ImageSpec) -> pathlib.Path:
@@ -93,34 +89,56 @@ def build(spec: ImageSpec) -> pathlib.Path:
         root = _service_root(spec)
         target.parent.mkdir(parents=True, exist_ok=True)
         with log.step(f"write {target.name}"):
-            if spec.hypervisor == "docker":
-                tag = f"{spec.name.removesuffix('-docker')}:{digest(spec)[:16]}"
-                archive.write_docker_archive(root, target, tag, _base_root(spec))
-            else:
-                archive.write_ext4(root, target)
+            _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
+        _prune(target.parent, spec.name)
     return target
 
 
+def _write_docker_archive(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+    tag = f"{spec.name.removesuffix('-docker')}:{digest(spec)[:_DIGITS]}"
+    archive.write_docker_archive(root, target, tag, _base_root(spec))
+
+
+def _write_ext4(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+    archive.write_ext4(root, target)
+
+
+_Writer = collections.abc.Callable[[ImageSpec, pathlib.Path, pathlib.Path], None]
+_WRITERS: dict[hypervisors.ImageForm, _Writer] = {
+    hypervisors.ImageForm.DOCKER_ARCHIVE: _write_docker_archive,
+    hypervisors.ImageForm.FILE_SYSTEM: _write_ext4,
+}
+
+
+def _prune(folder: pathlib.Path, name: str) -> None:
+    """Keep the newest files of a name, with the one that was just made among them."""
+    pattern = f"{name}-{'[0-9a-f]' * _DIGITS}*"
+    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in found[_KEPT:]:
+        old.unlink()
+
+
 def _service_root(spec: ImageSpec) -> pathlib.Path:
-    target = cache_directory() / "roots" / f"{_root_digest(spec)}.tar"
+    name = "+".join(spec.services)
+    target = machine.cache_dir() / "roots" / f"{name}-{_root_digest(spec)[:_DIGITS]}.tar"
     if target.exists():
         return target
     base = _base_root(spec)
     wheels = _wheels(spec, base) if spec.locks else None
-    with log.step(f"build the root of {'+'.join(spec.services)}"):
+    with log.step(f"build the root of {name}"):
         files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
         if wheels:
             files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, wheels)]
         elements = ("cached-base", *spec.elements)
-        name = "+".join(spec.services)
         root = rootfs.Root(name, elements, spec.debian, tuple(files), base, spec.repository)
-        rootfs.build(root, target, cache_directory())
+        rootfs.build(root, target, machine.cache_dir())
+    _prune(target.parent, name)
     return target
 
 
 def _base_root(spec: ImageSpec) -> pathlib.Path:
-    cache = cache_directory()
-    target = cache / "roots" / f"base-{_base_digest(spec)}.tar"
+    cache = machine.cache_dir()
+    target = cache / "roots" / f"base-{_base_digest(spec)[:_DIGITS]}.tar"
     if target.exists():
         return target
     sources = _lock_file(spec, "sources")
@@ -133,6 +151,7 @@ def _base_root(spec: ImageSpec) -> pathlib.Path:
         files = (("agent.txt", agent), ("heat-agents", heat_agents))
         root = rootfs.Root("base", _BASE, spec.debian, files, None, spec.repository)
         rootfs.build(root, target, cache)
+    _prune(target.parent, "base")
     return target
 
 
@@ -145,12 +164,12 @@ def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
         spec.debian,
         _PIPELINE,
     ]
-    target = cache_directory() / "wheels" / _sha256(inputs)
+    target = machine.cache_dir() / "wheels" / _sha256(inputs)
     if not target.exists():
         with log.step("build the wheels that need a compiler"):
             files = (("native.txt", native),)
             root = rootfs.Root("wheels", _WHEELS, spec.debian, files, base, spec.repository)
-            rootfs.build_wheels(root, target, cache_directory())
+            rootfs.build_wheels(root, target, machine.cache_dir())
     return target
 
 
@@ -215,7 +234,7 @@ def _sha256(value: object) -> str:
 @contextlib.contextmanager
 def _locked() -> collections.abc.Iterator[None]:
     """Let one build at a time use the cache, and begin with what an interrupted one left."""
-    cache = cache_directory()
+    cache = machine.cache_dir()
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -39,7 +39,7 @@ class Size:
 
 
 def cache_dir() -> pathlib.Path:
-    """Where images and downloads are kept between runs."""
+    """Where images and all that helps building them is kept; safe to delete as a whole."""
     return pathlib.Path(os.environ.get("ALTOSTRATUS_CACHE", "/var/cache/altostratus"))
 
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from altostratus import images, registries
+from altostratus import images, machine, registries
 
 pytestmark = pytest.mark.build
 
@@ -140,7 +140,7 @@ def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
 
 
 def test_killed_build_leaves_nothing_that_matters() -> None:
-    cache = images.cache_directory()
+    cache = machine.cache_dir()
     roots = set((cache / "roots").glob("*"))
     log = cache / "logs" / "interrupted.log"
     log.unlink(missing_ok=True)

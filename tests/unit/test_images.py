@@ -11,7 +11,7 @@ import tarfile
 
 import pytest
 
-from altostratus import archive, images, rootfs
+from altostratus import archive, glance, images, rootfs
 
 
 @pytest.fixture
@@ -161,3 +161,39 @@ def read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     assert file is not None
     return file.read()
+
+
+def test_cache_keeps_the_newest_two_images_of_a_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
+    spec = images.wanted(("keystone",), "lxc")
+    folder = images.path(spec).parent
+    (tmp_path / "roots").mkdir()
+    folder.mkdir()
+    for age, digest in enumerate("abc"):
+        for old in (f"altostratus-keystone-lxc-{digest * 16}.raw", "altostratus-other-lxc-x.raw"):
+            (folder / old).touch()
+            os.utime(folder / old, (1000 - age, 1000 - age))
+    monkeypatch.setattr(images, "_service_root", lambda _: tmp_path / "root.tar")
+    monkeypatch.setattr(archive, "write_ext4", lambda _, target: target.touch())
+    built = images.build(spec)
+    assert {path.name for path in folder.iterdir()} == {
+        built.name,
+        f"altostratus-keystone-lxc-{'a' * 16}.raw",
+        "altostratus-other-lxc-x.raw",
+    }
+
+
+@pytest.mark.parametrize(
+    ("hypervisor_type", "expected"),
+    [
+        ("docker", {"hypervisor_type": "docker", "trait:CUSTOM_HYPERVISOR_DOCKER": "required"}),
+        ("lxc", {"hypervisor_type": "lxc", "trait:CUSTOM_HYPERVISOR_LXC": "required"}),
+        ("hyperv", {"hypervisor_type": "hyperv"}),
+    ],
+)
+def test_image_asks_for_the_hypervisor_of_its_type(
+    hypervisor_type: str, expected: dict[str, str]
+) -> None:
+    assert glance.placement_properties(hypervisor_type) == expected
