@@ -154,7 +154,7 @@ def _room(
             names = ", ".join(found.name for found in instances)
             yield document.finding(
                 ("instances",),
-                f"too little room on {hypervisor}: {names} need {needed} {unit}, and of {has}"
-                f" {has - others} are free ({others} used by others)",
+                f"too little room on {hypervisor}: {names} need {needed} {unit}, and"
+                f" {has - others} of {has} are free ({others} used by others)",
                 f"give some of them less {key}, or another hypervisor",
             )

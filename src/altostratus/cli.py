@@ -110,6 +110,7 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     from altostratus import deploy, machine, node, status, undercloud, verify
 
     overcloud, document = _load(file, hypervisor)
+    deploy.check_machine(overcloud, document)
     phases = _Phases()
     with phases.phase("prepare the machine"):
         machine.prepare()
@@ -315,7 +316,7 @@ def overcloud_deploy(file: pathlib.Path, hypervisor: str | None, kept: pathlib.P
 
     overcloud, document = _load(file, hypervisor)
     deployment = deploy.prepare(overcloud, document)
-    if kept and json.loads(kept.read_text()) != deployment.plan.as_data():
+    if kept and _read_plan(kept) != deployment.plan.as_data():
         raise errors.StalePlan(
             f"{kept} is no longer what there is to do",
             hint=f"look at the new one: ./altostratus overcloud plan {file}",
@@ -324,6 +325,16 @@ def overcloud_deploy(file: pathlib.Path, hypervisor: str | None, kept: pathlib.P
     deploy.execute(deployment)
     if deployment.plan.steps:
         click.echo(status.to_text(status.read(overcloud)), nl=False)
+
+
+def _read_plan(file: pathlib.Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as exc:
+        raise errors.Error(
+            f"{file} holds no plan: {exc}",
+            hint=f"make one: ./altostratus overcloud plan --out {file}",
+        ) from exc
 
 
 @overcloud.command("verify")

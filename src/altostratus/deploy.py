@@ -101,8 +101,17 @@ def delete(overcloud: str) -> bool:
     removed = networks.delete(undercloud, overcloud)
     _delete_flavors(undercloud)
     has_key = keypair.delete(undercloud, overcloud)
-    had_credentials = credentials.remove("overcloud")
+    had_credentials = _remove_credentials(undercloud)
     return bool(found or removed or has_key or had_credentials)
+
+
+def _remove_credentials(undercloud: openstack.connection.Connection) -> bool:
+    """Remove the entry of overclouds unless it is that of one which is there."""
+    entry = credentials.read("overcloud")
+    urls = {survey.auth_url(undercloud, one.name) for one in undercloud.orchestration.stacks()}
+    if entry is None or entry["auth"].get("auth_url") in urls:
+        return False
+    return credentials.remove("overcloud")
 
 
 _Action = collections.abc.Callable[[Deployment, plan.Step, log.Step], None]

@@ -289,7 +289,6 @@ def _nova(cloud: _Cloud) -> Tree:
         "api_database_url": _database_url(cloud, "nova", "nova_api"),
         "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
         "metadata_secret": cloud.secrets["metadata_secret"],
-        "workers": 1,
     }
 
 

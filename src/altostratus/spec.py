@@ -194,7 +194,7 @@ def _cross_checks(document: Document) -> list[errors.Finding]:
     instances = _mappings(data.get("instances"))
     return [
         *_vlans(document, networks),
-        *_cidrs(document, networks, len(instances)),
+        *_cidrs(document, networks, instances),
         *_repeated_services(document, instances),
         *_missing_services(document, instances),
         *_instance_networks(document, networks, instances),
@@ -225,7 +225,7 @@ def _vlans(document: Document, networks: _Mappings) -> _Findings:
             yield document.finding(("networks", name, "vlan"), message, "choose another")
 
 
-def _cidrs(document: Document, networks: _Mappings, count: int) -> _Findings:
+def _cidrs(document: Document, networks: _Mappings, instances: _Mappings) -> _Findings:
     before: dict[str, ipaddress.IPv4Network] = {}
     for name, entry in networks.items():
         location = ("networks", name, "cidr")
@@ -238,8 +238,14 @@ def _cidrs(document: Document, networks: _Mappings, count: int) -> _Findings:
                 message = f"{cidr} overlaps {others} of the network {other!r}"
                 yield document.finding(location, message, "choose another")
         before[name] = cidr
-        if cidr.num_addresses - _FIRST_HOST - 1 < count:
-            yield document.finding(location, f"{cidr} is too small for {count} instances")
+        count = sum(name in _networks_of(entry) for entry in instances.values())
+        if count and cidr.num_addresses - _FIRST_HOST - 1 < count:
+            message = f"{cidr} is too small for the {count} instances on it"
+            yield document.finding(location, message, "choose a larger one")
+
+
+def _networks_of(entry: dict[str, Any]) -> list[str]:
+    return _words(entry, "networks") if "networks" in entry else [INTERNAL]
 
 
 def _repeated_services(document: Document, instances: _Mappings) -> _Findings:

@@ -6,6 +6,7 @@ import dataclasses
 import ipaddress
 import json
 import socket
+import urllib.parse
 from typing import Any
 
 import keystoneauth1.exceptions
@@ -79,6 +80,13 @@ def find_stack(undercloud: Connection, name: str) -> Any:
     return undercloud.orchestration.find_stack(name, ignore_missing=True)
 
 
+def auth_url(undercloud: Connection, name: str) -> str | None:
+    """The public URL of the Keystone of a deployed overcloud, if it has one."""
+    found = find_stack(undercloud, name)
+    about = _outputs(found).get(stack.OUTPUT) if found else None
+    return _auth_url(_deployed(about)) if about else None
+
+
 def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:
     """The image of each instance."""
     return {
@@ -122,7 +130,12 @@ def _stack(found: Any) -> observed.Stack:
                 hint="give the overcloud another name",
             )
         about = {"digest": "", "instances": {}}
-    instances = {
+    reason = found.status_reason or ""
+    return observed.Stack(found.id, found.status, reason, about["digest"], _deployed(about))
+
+
+def _deployed(about: dict[str, Any]) -> dict[str, observed.Deployed]:
+    return {
         name: observed.Deployed(
             hypervisor=Hypervisor(one["hypervisor"]),
             services=tuple(one["services"]),
@@ -134,8 +147,11 @@ def _stack(found: Any) -> observed.Stack:
         )
         for name, one in about["instances"].items()
     }
-    reason = found.status_reason or ""
-    return observed.Stack(found.id, found.status, reason, about["digest"], instances)
+
+
+def _auth_url(deployed: collections.abc.Mapping[str, observed.Deployed]) -> str | None:
+    runs_it = next((one for one in deployed.values() if "keystone" in one.services), None)
+    return metadata.endpoint("keystone", runs_it.addresses[CONTROL]) if runs_it else None
 
 
 def _own_servers(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[Any]:
@@ -253,13 +269,13 @@ def _endpoints(
     secrets: collections.abc.Mapping[str, str],
 ) -> dict[str, str] | None:
     """The public endpoints in the overcloud's Keystone, or None if it does not answer."""
-    runs_it = next((one for one in deployed.values() if "keystone" in one.services), None)
-    if runs_it is None or "admin_password" not in secrets:
+    url = _auth_url(deployed)
+    if url is None or "admin_password" not in secrets:
         return None
-    address = runs_it.addresses[CONTROL]
-    if not answers(address, 5000):
+    place = urllib.parse.urlsplit(url)
+    if not answers(place.hostname or "", place.port or _SSH_PORT):
         return None
-    overcloud = admin(metadata.endpoint("keystone", address), secrets["admin_password"])
+    overcloud = admin(url, secrets["admin_password"])
     try:
         identity_api: Any = overcloud.identity
         names = {service.id: service.name for service in identity_api.services()}

@@ -38,7 +38,7 @@ def overcloud(wanted: Overcloud) -> None:
             checks.append((f"{name} answers", _answering(connection, service.endpoint_type)))
     if wanted.instance_of("glance"):
         checks.append(("an image comes back byte for byte", lambda: _image(connection)))
-    _run("the overcloud", checks)
+    _run("overcloud", checks)
 
 
 def undercloud() -> None:
@@ -48,7 +48,7 @@ def undercloud() -> None:
     """
     connection = cloud.connect("undercloud")
     _run(
-        "the undercloud",
+        "undercloud",
         [
             *((f"{kind} answers", _answering(connection, kind)) for kind in _SERVICE_TYPES),
             ("its compute processes are up", lambda: _computes(connection)),
@@ -57,7 +57,7 @@ def undercloud() -> None:
     )
 
 
-def _run(what: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]) -> None:
+def _run(cloud_name: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]) -> None:
     failed: list[str] = []
     for title, look in checks:
         try:
@@ -67,8 +67,8 @@ def _run(what: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]
             failed.append(f"  {title}: NO: {exc}")
     if failed:
         raise errors.VerifyFailed(
-            f"{what} does not do what it should:\n" + "\n".join(failed),
-            hint="./altostratus overcloud status",
+            f"the {cloud_name} does not do what it should:\n" + "\n".join(failed),
+            hint=f"./altostratus {cloud_name} status",
         )
 
 
