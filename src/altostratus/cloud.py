@@ -13,7 +13,6 @@ import openstack.exceptions
 from altostratus import errors, log
 
 _POLL_S = 1.0
-_IDENTITY_S = 60
 
 T = typing.TypeVar("T")
 
@@ -70,14 +69,11 @@ def or_none(look: collections.abc.Callable[[], Any]) -> Any:
         return None
 
 
-def wait_for_identity(connection: openstack.connection.Connection, step: log.Step) -> None:
-    """Wait until a cloud's Keystone lets us in: Heat hears of it before its clients can."""
-
-    def look() -> tuple[bool | None, str]:
-        try:
-            connection.authorize()
-        except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ConnectFailure) as exc:
-            return None, str(exc)
-        return True, ""
-
-    wait("Keystone", look, _IDENTITY_S, step=step)
+def lets_in(connection: openstack.connection.Connection) -> bool:
+    """Whether a cloud's Keystone answers and lets us in."""
+    try:
+        connection.authorize()
+    except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
+        log.debug(f"Keystone: {exc}")
+        return False
+    return True

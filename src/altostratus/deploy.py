@@ -4,6 +4,7 @@ An interrupted run is resumed by running again: the next plan begins with what i
 """
 
 import collections.abc
+import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -37,6 +38,7 @@ from altostratus.yamlfile import Document
 TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
 _SERVER_S = 180
 _ANSWER_S = 120
+_IDENTITY_S = 900
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -175,10 +177,21 @@ def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.
     inputs = stack.Inputs(made.overcloud, made.addresses, digests, deployment.secrets, templates())
     ids = survey.glance_images(deployment.undercloud)
     request = stack.render(inputs, ids, made.irreplaceable)
+    heat.apply(deployment.undercloud, made.overcloud.name, request)
+
+
+def _await_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    with _explained(deployment):
+        heat.wait(deployment.undercloud, deployment.plan.overcloud.name, shown)
+
+
+@contextlib.contextmanager
+def _explained(deployment: Deployment) -> collections.abc.Iterator[None]:
+    """Let a stack that fails say down to the instance why."""
     try:
-        heat.apply(deployment.undercloud, made.overcloud.name, request, shown)
+        yield
     except errors.StackFailed as exc:
-        raise failures.explain(deployment.undercloud, made, exc) from exc
+        raise failures.explain(deployment.undercloud, deployment.plan, exc) from exc
 
 
 def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -187,7 +200,14 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     url = plan.auth_url(overcloud, assigned)
     assert url is not None, "a catalogue needs a Keystone"
     admin = survey.admin(url, deployment.secrets["admin_password"])
-    cloud.wait_for_identity(admin, shown)
+
+    def letting_in() -> tuple[bool | None, str]:
+        if cloud.lets_in(admin):
+            return True, ""
+        return None, heat.progress(deployment.undercloud, overcloud.name)
+
+    with _explained(deployment):
+        cloud.wait("Keystone", letting_in, _IDENTITY_S, step=shown)
     for change in catalog.register(admin, entries):
         log.debug(f"registered {change}")
 
@@ -216,6 +236,7 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.CREATE_STACK: _create_or_update_stack,
     plan.Kind.UPDATE_STACK: _create_or_update_stack,
     plan.Kind.REGISTER_CATALOG: _register_catalog,
+    plan.Kind.AWAIT_STACK: _await_stack,
     plan.Kind.WRITE_CREDENTIALS: _write_credentials,
     plan.Kind.VERIFY: _verify,
 }

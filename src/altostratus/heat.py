@@ -20,11 +20,8 @@ def find(undercloud: Connection, name: str) -> Any:
     return undercloud.orchestration.find_stack(name, ignore_missing=True, resolve_outputs=False)
 
 
-def apply(undercloud: Connection, name: str, request: stack.Request, step: log.Step) -> None:
-    """Create or update a stack and wait until Heat is done.
-
-    Raises :class:`errors.StackFailed` if it could not be done.
-    """
+def apply(undercloud: Connection, name: str, request: stack.Request) -> None:
+    """Ask Heat to create or update a stack; :func:`wait` waits until it has."""
     body = {
         "template": request.template,
         "environment": request.environment,
@@ -41,7 +38,31 @@ def apply(undercloud: Connection, name: str, request: stack.Request, step: log.S
     else:
         response = heat.put(f"/stacks/{name}/{found.id}", json=body)
     openstack.exceptions.raise_from_response(response)
-    status, reason = _wait(undercloud, name, step)
+
+
+def wait(undercloud: Connection, name: str, step: log.Step) -> None:
+    """Wait until Heat is done with a stack.
+
+    Raises :class:`errors.StackFailed` if it could not do it.
+    """
+    _refuse_failure(name, *_wait(undercloud, name, step))
+
+
+def progress(undercloud: Connection, name: str) -> str:
+    """What Heat is at with a stack, in words.
+
+    Raises :class:`errors.StackFailed` if it could not do it.
+    """
+    found = find(undercloud, name)
+    if found is None:
+        raise errors.StackFailed(f"the stack {name} is gone")
+    if found.status.endswith("_IN_PROGRESS"):
+        return _waits_for(undercloud, name)
+    _refuse_failure(name, found.status, found.status_reason or "")
+    return f"the stack is {found.status}"
+
+
+def _refuse_failure(name: str, status: str, reason: str) -> None:
     if not status.endswith("_COMPLETE"):
         raise errors.StackFailed(f"the stack {name} is {status}: {reason}")
 

@@ -4,6 +4,7 @@ Pure: the same functions make the trees of the undercloud's one instance and of 
 an overcloud. An instance is given what its own services need and nothing else.
 """
 
+import base64
 import collections.abc
 import dataclasses
 import hashlib
@@ -21,9 +22,10 @@ Addresses = collections.abc.Mapping[str, collections.abc.Mapping[str, str]]
 REGION = "RegionOne"
 EVERYWHERE = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
-_MESSAGING_USER = "openstack"
 _HEAT_KEY_LENGTH = 32
 _SEAL_KEY = "seal_key_"
+# The physical network by which an overcloud's machines reach others than themselves.
+_PROVIDER = "provider"
 
 # Keys whose values no one but the instance may read, wherever in a tree they are.
 _SECRET_KEYS = frozenset(
@@ -37,7 +39,8 @@ _SECRET_KEYS = frozenset(
         "api_database_url",
         "cell0_database_url",
         "metadata_secret",
-        "url",
+        "transport_url",
+        "users",
     }
 )
 
@@ -47,6 +50,8 @@ class _Cloud:
     """Where things are in the cloud that an instance belongs to."""
 
     secrets: Secrets
+    instance: str
+    host: str
     database_host: str
     messaging_host: str
     bind: str
@@ -85,6 +90,8 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     everywhere = dict.fromkeys(names, host)
     cloud = _Cloud(
         secrets=secrets,
+        instance=wanted.name,
+        host=host,
         database_host=_LOOPBACK,
         messaging_host=_LOOPBACK,
         bind=EVERYWHERE,
@@ -98,6 +105,10 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= {
         "host": wanted.name,
+        "service_plugins": "",
+        "tenant_network_types": "",
+        "unlimited": True,
+        "metadata_secret": secrets["metadata_secret"],
         "datapath_type": wanted.datapath_type,
         "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
         "flat_networks": wanted.control.physical_network,
@@ -121,6 +132,8 @@ def instance(
     internal = _hosts(overcloud, addresses, INTERNAL)
     cloud = _Cloud(
         secrets=secrets,
+        instance=wanted.name,
+        host=addresses[wanted.name][INTERNAL],
         database_host=internal.get("mariadb", ""),
         messaging_host=internal.get("rabbitmq", ""),
         bind=EVERYWHERE,
@@ -213,6 +226,12 @@ def password_hash(password: str) -> str:
     return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
 
 
+def messaging_password_hash(password: str) -> str:
+    """RabbitMQ's hash of a password (rabbit_password_hashing_sha256), always the same for the same."""
+    salt = hashlib.sha256(f"salt of {password}".encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
 def _new_secret(name: str) -> str:
     if name.startswith(_SEAL_KEY):
         return seal.new_key()
@@ -239,10 +258,7 @@ def _services(cloud: _Cloud, names: tuple[str, ...]) -> Tree:
     tree: Tree = {}
     for name in names:
         tree[name] = _SECTIONS[name](cloud)
-        needs = services.get(name).needs
-        if "rabbitmq" in needs:
-            tree["messaging"] = {"url": _messaging_url(cloud)}
-        if "keystone" in needs:
+        if "keystone" in services.get(name).needs:
             tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
     return tree
 
@@ -261,8 +277,15 @@ def _mariadb(cloud: _Cloud) -> Tree:
 
 
 def _rabbitmq(cloud: _Cloud) -> Tree:
-    password = cloud.secrets["rabbitmq_password"]
-    return {"bind": cloud.bind, "user": _MESSAGING_USER, "password": password}
+    users = [
+        {
+            "name": name,
+            "password_hash": messaging_password_hash(cloud.secrets[f"{name}_messaging_password"]),
+        }
+        for name in cloud.services
+        if services.get(name).has_messaging
+    ]
+    return {"bind": cloud.bind, "users": users}
 
 
 def _keystone(cloud: _Cloud) -> Tree:
@@ -288,17 +311,29 @@ def _nova(cloud: _Cloud) -> Tree:
     return _with_user(cloud, "nova") | {
         "api_database_url": _database_url(cloud, "nova", "nova_api"),
         "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
+        "transport_url": _transport_url(cloud, "nova"),
+        "my_ip": cloud.host,
+        "metadata_bind": cloud.bind,
+        "unlimited": False,
         "metadata_secret": cloud.secrets["metadata_secret"],
     }
 
 
 def _neutron(cloud: _Cloud) -> Tree:
-    metadata_secret = cloud.secrets["metadata_secret"]
-    return _with_user(cloud, "neutron") | {"metadata_secret": metadata_secret}
+    return _with_user(cloud, "neutron") | {
+        "transport_url": _transport_url(cloud, "neutron"),
+        "host": cloud.instance,
+        "service_plugins": "router",
+        "tenant_network_types": "vxlan",
+        "flat_networks": _PROVIDER,
+        "network_vlan_ranges": _PROVIDER,
+        "unlimited": False,
+    }
 
 
 def _heat(cloud: _Cloud) -> Tree:
     return _with_user(cloud, "heat") | {
+        "transport_url": _transport_url(cloud, "heat"),
         "domain_admin_password": cloud.secrets["heat_domain_admin_password"],
         "auth_encryption_key": cloud.secrets["heat_auth_encryption_key"],
     }
@@ -326,8 +361,8 @@ def _with_user(cloud: _Cloud, name: str) -> Tree:
 
 def _undercloud_nova(wanted: Undercloud) -> Tree:
     return {
-        "my_ip": str(wanted.control.address),
         "metadata_bind": _LOOPBACK,
+        "unlimited": True,
         "compute": {
             str(share.hypervisor): _compute_process(wanted, share) for share in wanted.shares
         },
@@ -354,6 +389,7 @@ def _database_url(cloud: _Cloud, user: str, database: str) -> str:
     return f"mysql+pymysql://{user}:{password}@{host}:3306/{database}?charset=utf8mb4"
 
 
-def _messaging_url(cloud: _Cloud) -> str:
-    password = cloud.secrets["rabbitmq_password"]
-    return f"rabbit://{_MESSAGING_USER}:{password}@{cloud.messaging_host}:5672/"
+def _transport_url(cloud: _Cloud, user: str) -> str:
+    """A service's own account in RabbitMQ, in the virtual host that is named like it."""
+    password = cloud.secrets[f"{user}_messaging_password"]
+    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{user}"

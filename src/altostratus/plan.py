@@ -27,6 +27,7 @@ class Kind(enum.StrEnum):
     CREATE_STACK = "create stack"
     UPDATE_STACK = "update stack"
     REGISTER_CATALOG = "register catalog"
+    AWAIT_STACK = "await stack"
     WRITE_CREDENTIALS = "write credentials"
     VERIFY = "verify"
 
@@ -87,13 +88,16 @@ def make(
     digests = {name: image.digest for name, image in images.items()}
     inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates)
     wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
+    asked = list(_stack_steps(overcloud, observed, wanted))
     steps = [
         *_image_steps(images, observed),
         *_preparing_steps(overcloud, observed),
         *_server_steps(overcloud, observed),
-        *_stack_steps(overcloud, observed, wanted),
+        *asked,
+        *_catalog_steps(overcloud, observed, assigned, secrets),
+        *(_await(step) for step in asked),
+        *_credentials_steps(overcloud, observed, assigned, secrets),
     ]
-    steps += _catalog_steps(overcloud, observed, assigned, secrets)
     if steps:
         steps.append(Step(Kind.VERIFY, overcloud.name, "something changes"))
     return Plan(
@@ -206,6 +210,10 @@ def _stack_steps(overcloud: Overcloud, observed: Observed, wanted: stack.Request
         yield Step(Kind.UPDATE_STACK, overcloud.name, _differences(observed, wanted))
 
 
+def _await(asked: Step) -> Step:
+    return Step(Kind.AWAIT_STACK, asked.subject, "until all its instances are configured")
+
+
 def _differences(observed: Observed, wanted: stack.Request) -> str:
     """In which way the deployed instances are not the wanted ones, in words."""
     found: list[str] = []
@@ -247,8 +255,19 @@ def _catalog_steps(
     if missing:
         asked = observed.endpoints is not None
         lacks = f"not in its Keystone: {', '.join(missing)}"
-        reason = lacks if asked else "its Keystone cannot be asked before"
+        reason = lacks if asked else "once its Keystone answers: others wait for the entries"
         yield Step(Kind.REGISTER_CATALOG, overcloud.name, reason)
+
+
+def _credentials_steps(
+    overcloud: Overcloud,
+    observed: Observed,
+    assigned: addresses.Assigned,
+    secrets: metadata.Secrets,
+) -> _Steps:
+    url = auth_url(overcloud, assigned)
+    if url is None:
+        return
     if observed.credentials != credentials_digest(url, secrets["admin_password"]):
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
 

@@ -40,6 +40,11 @@ class Service:
         return self.name if self.endpoint_type and self.endpoint_type != "identity" else None
 
     @property
+    def has_messaging(self) -> bool:
+        """Whether it has an account of its own in RabbitMQ."""
+        return f"{self.name}_messaging_password" in self.secrets
+
+    @property
     def ports(self) -> tuple[int, ...]:
         """All ports that the internal network can reach."""
         return self.internal_ports + ((self.public_port,) if self.public_port else ())
@@ -58,7 +63,6 @@ _SERVICES = (
         name="rabbitmq",
         order=31,
         internal_ports=(5672,),
-        secrets=("rabbitmq_password",),
         state_gib=1,
         in_overcloud=True,
     ),
@@ -92,17 +96,27 @@ _SERVICES = (
         endpoint_type="placement",
         databases=("placement",),
         secrets=("placement_database_password", "placement_password"),
+        memory_mib=512,
+        in_overcloud=True,
     ),
     Service(
         name="nova",
         order=55,
         needs=("mariadb", "rabbitmq", "keystone", "glance", "placement"),
+        internal_ports=(8775,),
         public_port=8774,
         endpoint_type="compute",
         path="/v2.1",
         databases=("nova_api", "nova", "nova_cell0"),
         roles=("service", "admin"),
-        secrets=("nova_database_password", "nova_password", "metadata_secret"),
+        secrets=(
+            "nova_database_password",
+            "nova_messaging_password",
+            "nova_password",
+            "metadata_secret",
+        ),
+        memory_mib=1536,
+        in_overcloud=True,
     ),
     Service(
         name="neutron",
@@ -112,7 +126,9 @@ _SERVICES = (
         endpoint_type="network",
         databases=("neutron",),
         roles=("service", "admin"),
-        secrets=("neutron_database_password", "neutron_password", "metadata_secret"),
+        secrets=("neutron_database_password", "neutron_messaging_password", "neutron_password"),
+        memory_mib=1280,
+        in_overcloud=True,
     ),
     Service(
         name="heat",
@@ -125,10 +141,13 @@ _SERVICES = (
         roles=("service", "admin"),
         secrets=(
             "heat_database_password",
+            "heat_messaging_password",
             "heat_password",
             "heat_domain_admin_password",
             "heat_auth_encryption_key",
         ),
+        memory_mib=1024,
+        in_overcloud=True,
     ),
 )
 _BY_NAME = {service.name: service for service in _SERVICES}

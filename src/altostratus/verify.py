@@ -1,6 +1,7 @@
 """Whether clouds do what they should: through their own public APIs, from outside."""
 
 import collections.abc
+import functools
 import hashlib
 import os
 import uuid
@@ -15,6 +16,9 @@ from altostratus.model import Overcloud
 
 _IMAGE_BYTES = 4 * 1024 * 1024
 _ANSWER_S = 15
+_STACK_S = 60
+# Of a network without a router: it collides with nothing.
+_CIDR = "198.18.0.0/24"
 _SERVICE_TYPES = ("compute", "network", "image", "placement", "orchestration")
 
 Connection = openstack.connection.Connection
@@ -36,8 +40,11 @@ def overcloud(wanted: Overcloud) -> None:
         service = services.get(name)
         if wanted.instance_of(name) and service.endpoint_type:
             checks.append((f"{name} answers", _answering(connection, service.endpoint_type)))
-    if wanted.instance_of("glance"):
-        checks.append(("an image comes back byte for byte", lambda: _image(connection)))
+    checks += [
+        (title, functools.partial(use, connection))
+        for name, (title, use) in _USES.items()
+        if wanted.instance_of(name)
+    ]
     _run("overcloud", checks)
 
 
@@ -106,9 +113,8 @@ def _answering(connection: Connection, service_type: str) -> collections.abc.Cal
 
 def _image(connection: Connection) -> None:
     content = os.urandom(_IMAGE_BYTES)
-    name = f"altostratus-verify-{uuid.uuid4().hex[:8]}"
     image: Any = connection.image.create_image(
-        name=name, data=content, disk_format="raw", container_format="bare", wait=True
+        name=_name(), data=content, disk_format="raw", container_format="bare", wait=True
     )
     try:
         response = connection.image.get(f"/images/{image.id}/file")
@@ -117,6 +123,70 @@ def _image(connection: Connection) -> None:
             raise _Wrong(f"{len(response.content)} bytes came back, not the {len(content)} sent")
     finally:
         connection.image.delete_image(image.id, ignore_missing=True)
+
+
+def _schedulers(connection: Connection) -> None:
+    """Nova's parts that speak to one another over RabbitMQ and the database."""
+    up = {found.binary for found in connection.compute.services() if found.state == "up"}
+    missing = {"nova-conductor", "nova-scheduler"} - up
+    if missing:
+        raise _Wrong(f"not up: {', '.join(sorted(missing))}")
+
+
+def _network(connection: Connection) -> None:
+    network: Any = connection.network.create_network(name=_name())
+    try:
+        connection.network.create_subnet(network_id=network.id, ip_version=4, cidr=_CIDR)
+        port: Any = connection.network.create_port(network_id=network.id)
+        if not port.fixed_ips:
+            raise _Wrong("a port got no address")
+        connection.network.delete_port(port)
+    finally:
+        connection.network.delete_network(network, ignore_missing=True)
+
+
+def _resource_class(connection: Connection) -> None:
+    response = connection.placement.get("/resource_classes", microversion="1.39")
+    openstack.exceptions.raise_from_response(response)
+    names = {found["name"] for found in response.json()["resource_classes"]}
+    if "MEMORY_MB" not in names:
+        raise _Wrong("there is no resource class MEMORY_MB")
+
+
+def _stack(connection: Connection) -> None:
+    template = {
+        "heat_template_version": "wallaby",
+        "resources": {"value": {"type": "OS::Heat::RandomString"}},
+    }
+    heat = connection.orchestration
+    response = heat.post("/stacks", json={"stack_name": _name(), "template": template})
+    openstack.exceptions.raise_from_response(response)
+    identity = response.json()["stack"]["id"]
+
+    def done() -> tuple[str | None, str]:
+        status = str(heat.get_stack(identity).status)
+        return (None if status.endswith("IN_PROGRESS") else status), status
+
+    try:
+        status = cloud.wait("a stack", done, _STACK_S)
+        if status != "CREATE_COMPLETE":
+            raise _Wrong(f"the stack is {status}")
+    finally:
+        heat.delete_stack(identity, ignore_missing=True)
+
+
+_Use = collections.abc.Callable[[Connection], None]
+_USES: dict[str, tuple[str, _Use]] = {
+    "glance": ("an image comes back byte for byte", _image),
+    "placement": ("placement knows what resources are", _resource_class),
+    "nova": ("nova's conductor and scheduler are up", _schedulers),
+    "neutron": ("a network is made, and a port gets an address", _network),
+    "heat": ("a stack is made", _stack),
+}
+
+
+def _name() -> str:
+    return f"altostratus-verify-{uuid.uuid4().hex[:8]}"
 
 
 def _computes(connection: Connection) -> None:
