@@ -23,6 +23,7 @@ from altostratus import (
     hypervisors,
     images,
     keypair,
+    lock,
     log,
     metadata,
     networks,
@@ -81,10 +82,16 @@ def check_machine(overcloud: Overcloud, document: Document) -> None:
 
 
 def execute(deployment: Deployment) -> None:
-    """Carry out all steps of a plan in their order."""
-    for step in deployment.plan.steps:
-        with log.step(f"{step.kind} {step.subject}") as shown:
-            _ACTIONS[step.kind](deployment, step, shown)
+    """Carry out all steps of a plan in their order.
+
+    Raises :class:`errors.Held` if somebody else changes the overcloud.
+    """
+    if not deployment.plan.steps:
+        return
+    with lock.held(deployment.undercloud, deployment.plan.overcloud.name):
+        for step in deployment.plan.steps:
+            with log.step(f"{step.kind} {step.subject}") as shown:
+                _ACTIONS[step.kind](deployment, step, shown)
 
 
 def templates() -> dict[str, str]:
@@ -95,6 +102,11 @@ def templates() -> dict[str, str]:
 def delete(overcloud: str) -> bool:
     """Remove an overcloud with its state; returns whether there was anything of it."""
     undercloud = cloud.connect("undercloud")
+    with lock.held(undercloud, overcloud):
+        return _delete(undercloud, overcloud)
+
+
+def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool:
     found = heat.find(undercloud, overcloud)
     if found is not None:
         _release_state(undercloud, overcloud)

@@ -2,6 +2,7 @@
 
 Error                a failure that was foreseen: one message, one hint, exit status 1
 ├── FindingsError    mistakes in a deployment file or obstacles to it, all at once: exit status 3
+├── Held             somebody else changes the overcloud at this moment
 ├── StackFailed      Heat could not carry out a stack; names the resource that failed
 ├── StalePlan        the undercloud is no longer what a kept plan was made from
 └── VerifyFailed     a cloud does not do what it should, seen from outside
@@ -68,6 +69,10 @@ class FindingsError(Error):
         self.findings = tuple(ordered)
         count = f"{len(ordered)} finding{'s' if len(ordered) != 1 else ''}"
         super().__init__("\n".join([*map(str, ordered), f"{count}; nothing was changed"]))
+
+
+class Held(Error):
+    """Somebody else changes the overcloud at this moment."""
 
 
 class StackFailed(Error):

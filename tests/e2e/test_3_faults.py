@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from altostratus import cloud, lock
 from altostratus.errors import Exit
 from tests.e2e import clouds
 
@@ -42,6 +43,16 @@ def test_killed_instance_is_back_with_its_data(instance: str, hypervisor: str) -
     clouds.altostratus("overcloud", "verify")
     again = clouds.openstack("undercloud", "server", "show", f"demo-{instance}")
     assert again["id"] == server["id"]
+
+
+def test_second_operator_is_told_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    undercloud = cloud.connect("undercloud")
+    with lock.held(undercloud, "demo"):
+        done = clouds.altostratus("overcloud", "delete", ok=False)
+    assert done.returncode == Exit.FAILED
+    assert "root on elsewhere" in done.stderr and "since 20" in done.stderr
+    assert clouds.status()["stack"].endswith("_COMPLETE")
 
 
 def test_broken_file_is_refused_whole(tmp_path: pathlib.Path) -> None:

@@ -15,7 +15,7 @@ _LAYERS = (
     {"__main__"},
     {"cli"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
-    {"glance", "networks", "survey", "keypair", "heat"},
+    {"glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed"},
