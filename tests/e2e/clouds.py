@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any
 
+from cryptography import fernet
+
 from altostratus import keypair, machine
 from altostratus.undercloud import CONTAINER
 
@@ -18,10 +20,12 @@ CLIENT = str(pathlib.Path(sys.executable).with_name("openstack"))
 DEPLOY_S = 3000
 COMMAND_S = 300
 INTO_STEP_S = 5
+SHORTEST_SECRET = 16
 
 
 def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
     """Run the launcher; the completed process, whose output is text."""
+    address.cache_clear()
     done = subprocess.run(
         [str(ROOT / "altostratus"), *arguments],
         cwd=ROOT,
@@ -93,7 +97,7 @@ def status(file: str | None = None) -> Any:
 
 @functools.cache
 def address(instance: str) -> str:
-    """The control address of an instance of the quickstart, which it keeps."""
+    """The control address of an instance, which it keeps until something is deployed."""
     (found,) = [one for one in status()["instances"] if one["name"] == instance]
     return str(found["addresses"]["control"])
 
@@ -119,6 +123,21 @@ def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
     )
     assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def secrets_of(instance: str) -> set[str]:
+    """The secrets that an instance was given, as it unsealed them."""
+    key = in_instance(instance, "cat /etc/altostratus/seal.key").strip()
+    sealed = in_instance(instance, "os-apply-config --key sealed --type raw").strip()
+    return set(_leaves(json.loads(fernet.Fernet(key).decrypt(sealed)))) | {key}
+
+
+def _leaves(tree: object) -> list[str]:
+    if isinstance(tree, dict):
+        return [leaf for branch in tree.values() for leaf in _leaves(branch)]
+    if isinstance(tree, list):
+        return [leaf for branch in tree for leaf in _leaves(branch)]
+    return [tree] if isinstance(tree, str) and len(tree) >= SHORTEST_SECRET else []
 
 
 def undercloud_metadata() -> Any:

@@ -1,0 +1,42 @@
+"""Which tests a run has: of the heavy groups one, chosen by the commit, so that all take turns."""
+
+import os
+import subprocess
+
+import pytest
+
+GROUPS = ("isolated", "combined")
+ALL = "all"
+
+
+def turn() -> str:
+    """The heavy group of this run: ALTOSTRATUS_TURN's, or the one that the commit chooses."""
+    named = os.environ.get("ALTOSTRATUS_TURN")
+    if named:
+        return named
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    commit = asked.stdout.strip() or "0"
+    return GROUPS[int(commit, 16) % len(GROUPS)]
+
+
+def pytest_report_header() -> str:
+    return f"heavy group of this run: {turn()} (of {', '.join(GROUPS)})"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = turn()
+    left_out = [item for item in items if _group(item) not in (None, chosen) and chosen != ALL]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _group(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("turn")
+    if marker is None:
+        return None
+    (group,) = marker.args
+    assert group in GROUPS, f"{item.nodeid}: there is no heavy group {group!r}"
+    return str(group)

@@ -1,0 +1,104 @@
+"""The whole control plane: each service in an instance of its own, and all of them in one."""
+
+import json
+import pathlib
+
+import pytest
+
+from tests.e2e import clouds
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+EXAMPLES = clouds.ROOT / "examples"
+SERVICES = {
+    "keystone",
+    "glance",
+    "placement",
+    "nova",
+    "neutron",
+    "heat",
+}
+
+
+@pytest.mark.parametrize(
+    ("example", "instances"),
+    [
+        pytest.param("isolated", 8, marks=pytest.mark.turn("isolated")),
+        pytest.param("combined", 1, marks=pytest.mark.turn("combined")),
+    ],
+)
+def test_control_plane_works(example: str, instances: int) -> None:
+    file = str(EXAMPLES / f"{example}.yaml")
+    clouds.altostratus("overcloud", "delete")
+    clouds.altostratus("overcloud", "deploy", file, timeout_s=clouds.DEPLOY_S)
+    found = clouds.status(file)
+    assert len(found["instances"]) == instances
+    assert set(found["endpoints"]) == SERVICES
+    clouds.altostratus("overcloud", "verify", file)
+    catalogue = clouds.openstack("overcloud", "catalog", "list")
+    assert {one["Name"] for one in catalogue} == SERVICES
+    again = clouds.altostratus("overcloud", "deploy", file)
+    assert "Nothing to do" in again.stdout
+
+
+@pytest.mark.turn("isolated")
+def test_services_have_accounts_of_their_own() -> None:
+    """Neither RabbitMQ's instance nor another service's lets one in with what is not its own."""
+    users = clouds.in_instance("messaging", "rabbitmqctl -q list_permissions -p nova")
+    assert [line.split()[0] for line in users.splitlines()[1:]] == ["nova"]
+    names = clouds.in_instance("messaging", "rabbitmqctl -q list_users --no-table-headers")
+    assert {line.split()[0] for line in names.splitlines()} == {"nova", "neutron", "heat"}
+    grants = clouds.in_instance(
+        "database", "mariadb -N -e 'SELECT DISTINCT User, Db FROM mysql.db ORDER BY 1, 2'"
+    )
+    assert {tuple(line.split()) for line in grants.splitlines()} == {
+        ("glance", "glance"),
+        ("heat", "heat"),
+        ("keystone", "keystone"),
+        ("neutron", "neutron"),
+        ("nova", "nova"),
+        ("nova", "nova_api"),
+        ("nova", "nova_cell0"),
+        ("placement", "placement"),
+    }
+
+
+@pytest.mark.turn("isolated")
+@pytest.mark.parametrize("instance", ["placement", "orchestration", "network-api", "compute-api"])
+def test_instance_holds_only_its_own_secrets(instance: str) -> None:
+    own = clouds.secrets_of(instance)
+    others = {
+        secret
+        for one in clouds.status(str(EXAMPLES / "isolated.yaml"))["instances"]
+        if one["name"] != instance
+        for secret in clouds.secrets_of(one["name"]) - own
+    }
+    assert others
+    script = "grep -rIlFf /dev/stdin /etc /run /var /mnt/state /root 2>/dev/null || true"
+    assert clouds.in_instance(instance, script, stdin="\n".join(others)) == ""
+
+
+@pytest.mark.turn("isolated")
+def test_memory_of_an_instance_beside_its_service(tmp_path: pathlib.Path) -> None:
+    """What systemd, its journal, sshd and the collector take, in MiB of proportional set size."""
+    taken = {
+        one["name"]: int(clouds.in_instance(one["name"], PSS)) // 1024
+        for one in clouds.status(str(EXAMPLES / "isolated.yaml"))["instances"]
+    }
+    print(json.dumps(taken))
+    assert max(taken.values()) <= 90
+
+
+# Of all processes that belong to no service: those whose cgroup is a system service of the base.
+PSS = """
+total=0
+for unit in init.scope systemd-journald ssh os-collect-config dbus systemd-networkd cron; do
+    for process in /proc/[0-9]*; do
+        if grep -q "[/:]$unit" "$process/cgroup" 2>/dev/null; then
+            pss=$(sed -n 's/^Pss: *\\([0-9]*\\) kB/\\1/p' "$process/smaps_rollup" 2>/dev/null)
+            total=$((total + ${pss:-0}))
+        fi
+    done
+done
+echo $total
+"""
