@@ -115,7 +115,7 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     with phases.phase("prepare the machine"):
         machine.prepare()
     with phases.phase("undercloud"):
-        undercloud.up(node.undercloud())
+        undercloud.up(node.undercloud(overcloud))
         verify.undercloud()
     with phases.phase("overcloud"):
         deployment = deploy.prepare(overcloud, document)

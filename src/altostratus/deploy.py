@@ -214,7 +214,8 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     admin = survey.admin(url, deployment.secrets["admin_password"])
 
     def letting_in() -> tuple[bool | None, str]:
-        if cloud.lets_in(admin):
+        # Asked earlier, the SDK complains aloud of what is only not there yet.
+        if survey.listens(url) and cloud.lets_in(admin):
             return True, ""
         return None, heat.progress(deployment.undercloud, overcloud.name)
 

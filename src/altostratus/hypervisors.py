@@ -1,12 +1,13 @@
 """The one place that knows how hypervisors differ; everybody else asks it."""
 
+import collections.abc
 import dataclasses
 import enum
 
 from altostratus import errors
-from altostratus.model import Hypervisor, Share
+from altostratus.model import Hypervisor, Overcloud, Share
 
-_UNDERCLOUD_MEMORY_MIB = 8 * 1024
+_UNDERCLOUD_MEMORY_MIB = 6 * 1024
 _UNDERCLOUD_DISK_GIB = 20
 _LEAST_MEMORY_MIB = 2 * 1024
 _LEAST_DISK_GIB = 6
@@ -92,22 +93,73 @@ def names() -> tuple[str, ...]:
     return tuple(str(name) for name in _TABLE)
 
 
-def shares(memory_mib: int, disk_gib: int, vcpus: int) -> tuple[Share, ...]:
-    """Split what a machine has, less what the undercloud needs itself, evenly.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Need:
+    """What the instances on one hypervisor take together."""
 
-    The shares together never exceed the machine. Raises :class:`errors.Error` if they would be
-    too small to be of use.
+    memory_mib: int = 0
+    disk_gib: int = 0
+
+
+Needs = collections.abc.Mapping[Hypervisor, Need]
+
+
+def needs(overcloud: Overcloud) -> dict[Hypervisor, Need]:
+    """What an overcloud takes of each hypervisor."""
+    found: dict[Hypervisor, Need] = {}
+    for instance in overcloud.instances:
+        before = found.get(instance.hypervisor, Need())
+        found[instance.hypervisor] = Need(
+            before.memory_mib + instance.memory_mib, before.disk_gib + instance.disk_gib
+        )
+    return found
+
+
+def shares(memory_mib: int, disk_gib: int, vcpus: int, wanted: Needs) -> tuple[Share, ...]:
+    """Split what a machine has, less what the undercloud needs itself.
+
+    Each hypervisor gets what is wanted of it, and an even part of what is left; the shares
+    together never exceed the machine. Raises :class:`errors.Error` if the machine is too small
+    to be of use.
     """
     count = len(_TABLE)
-    memory = (memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)) // count
-    disk = (disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)) // count
+    memory = memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)
+    disk = disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)
     cpus = vcpus // count
-    if memory < _LEAST_MEMORY_MIB or disk < _LEAST_DISK_GIB or cpus < 1:
+    if memory < count * _LEAST_MEMORY_MIB or disk < count * _LEAST_DISK_GIB or cpus < 1:
         raise errors.Error(
             f"the machine is too small: of its {memory_mib} MiB of memory, {disk_gib} GiB of free"
-            f" disk and {vcpus} processors each of {count} hypervisors would get {memory} MiB,"
-            f" {disk} GiB and {cpus}; the least is {_LEAST_MEMORY_MIB} MiB, {_LEAST_DISK_GIB} GiB"
-            " and 1",
+            f" disk and {vcpus} processors, {memory} MiB and {disk} GiB are left for {count}"
+            f" hypervisors; the least for each is {_LEAST_MEMORY_MIB} MiB, {_LEAST_DISK_GIB} GiB"
+            " and 1 processor",
             hint="use a larger machine, or free disk space",
         )
-    return tuple(Share(hypervisor, memory, disk, cpus) for hypervisor in _TABLE)
+    return _divide(memory, disk, dict.fromkeys(_TABLE, cpus), wanted)
+
+
+def fit(kept: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
+    """The same shares if they suffice, else the sum of them divided anew."""
+    if all(_suffices(share, wanted.get(share.hypervisor, Need())) for share in kept):
+        return kept
+    memory = sum(share.memory_mib for share in kept)
+    disk = sum(share.disk_gib for share in kept)
+    return _divide(memory, disk, {share.hypervisor: share.vcpus for share in kept}, wanted)
+
+
+def _suffices(share: Share, wanted: Need) -> bool:
+    return wanted.memory_mib <= share.memory_mib and wanted.disk_gib <= share.disk_gib
+
+
+def _divide(
+    memory: int, disk: int, vcpus: collections.abc.Mapping[Hypervisor, int], wanted: Needs
+) -> tuple[Share, ...]:
+    """Too much wanted is left to the checks of deployments, which say by how much."""
+    first = [wanted.get(hypervisor, Need()) for hypervisor in vcpus]
+    if sum(one.memory_mib for one in first) > memory or sum(one.disk_gib for one in first) > disk:
+        first = [Need() for _ in vcpus]
+    spare_memory = (memory - sum(one.memory_mib for one in first)) // len(first)
+    spare_disk = (disk - sum(one.disk_gib for one in first)) // len(first)
+    return tuple(
+        Share(hypervisor, one.memory_mib + spare_memory, one.disk_gib + spare_disk, cpus)
+        for (hypervisor, cpus), one in zip(vcpus.items(), first, strict=True)
+    )

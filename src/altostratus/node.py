@@ -3,17 +3,19 @@
 import json
 
 from altostratus import hypervisors, machine, metadata
-from altostratus.model import Undercloud
+from altostratus.model import Overcloud, Undercloud
 
 
-def undercloud() -> Undercloud:
-    """The undercloud of this machine; one that is there keeps the shares it was made with.
+def undercloud(overcloud: Overcloud | None = None) -> Undercloud:
+    """The undercloud of this machine, with room for an overcloud where it can be made.
 
-    Free disk shrinks as it is used: computed anew, the shares would shrink with it.
-    Raises :class:`errors.Error` if the machine is too small.
+    One that is there keeps the sum of its shares: free disk shrinks as it is used, and computed
+    anew they would shrink with it. Raises :class:`errors.Error` if the machine is too small.
     """
+    wanted = hypervisors.needs(overcloud) if overcloud else {}
     kept = machine.state_dir() / "undercloud" / "local-data" / "undercloud.json"
     if kept.exists():
-        return Undercloud(metadata.shares_of(json.loads(kept.read_text())))
+        shares = metadata.shares_of(json.loads(kept.read_text()))
+        return Undercloud(hypervisors.fit(shares, wanted))
     size = machine.size()
-    return Undercloud(hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus))
+    return Undercloud(hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus, wanted))

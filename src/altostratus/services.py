@@ -25,7 +25,7 @@ class Service:
     secrets: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("service",)
     memory_mib: int = 768
-    disk_gib: int = 3
+    disk_gib: int = 2
     state_gib: int = 1
     in_overcloud: bool = False
 

@@ -117,6 +117,12 @@ def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -
         return False
 
 
+def listens(url: str) -> bool:
+    """Whether something listens at a URL's host and port."""
+    place = urllib.parse.urlsplit(url)
+    return answers(place.hostname or "", place.port or 80)
+
+
 def _outputs(found: Any) -> dict[str, Any]:
     return {one["output_key"]: one.get("output_value") for one in found.outputs or ()}
 
@@ -272,8 +278,7 @@ def _endpoints(
     url = _auth_url(deployed)
     if url is None or "admin_password" not in secrets:
         return None
-    place = urllib.parse.urlsplit(url)
-    if not answers(place.hostname or "", place.port or _SSH_PORT):
+    if not listens(url):
         return None
     overcloud = admin(url, secrets["admin_password"])
     try:

@@ -268,7 +268,8 @@ def _follow_configuration(engine: docker.DockerClient, digest: str) -> None:
         return
     with log.step("configure the undercloud") as step:
         _wait_for_journal(container)
-        if _exists(container, FAILED):
+        if _exists(container, FAILED) or _exists(container, CONFIGURED):
+            # It looks seldom once it is configured, and later after every failure.
             container.exec_run(["rm", "-f", FAILED])
             container.exec_run(["systemctl", "restart", "os-collect-config"])
         _, lines = container.exec_run(
