@@ -25,7 +25,9 @@ SHORTEST_SECRET = 16
 
 def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
     """Run the launcher; the completed process, whose output is text."""
-    address.cache_clear()
+    if {"deploy", "delete", "devtest"} & {*arguments}:
+        addresses.cache_clear()
+        secrets_of.cache_clear()
     done = subprocess.run(
         [str(ROOT / "altostratus"), *arguments],
         cwd=ROOT,
@@ -96,10 +98,17 @@ def status(file: str | None = None) -> Any:
 
 
 @functools.cache
-def address(instance: str) -> str:
-    """The control address of an instance, which it keeps until something is deployed."""
-    (found,) = [one for one in status()["instances"] if one["name"] == instance]
-    return str(found["addresses"]["control"])
+def addresses() -> dict[str, str]:
+    """The control address of each instance, which it keeps until something is deployed."""
+    return {one["name"]: one["addresses"]["control"] for one in status()["instances"]}
+
+
+@functools.cache
+def secrets_of(instance: str) -> frozenset[str]:
+    """The secrets that an instance was given, as it unsealed them."""
+    key = in_instance(instance, "cat /etc/altostratus/seal.key").strip()
+    sealed = in_instance(instance, "os-apply-config --key sealed --type raw").strip()
+    return frozenset({*_leaves(json.loads(fernet.Fernet(key).decrypt(sealed))), key})
 
 
 def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
@@ -112,7 +121,7 @@ def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
             *(part for option in options for part in ("-o", option)),
             "-i",
             str(keypair.path("demo")),
-            f"root@{address(instance)}",
+            f"root@{addresses()[instance]}",
             script,
         ],
         input=stdin,
@@ -123,13 +132,6 @@ def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
     )
     assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
     return done.stdout
-
-
-def secrets_of(instance: str) -> set[str]:
-    """The secrets that an instance was given, as it unsealed them."""
-    key = in_instance(instance, "cat /etc/altostratus/seal.key").strip()
-    sealed = in_instance(instance, "os-apply-config --key sealed --type raw").strip()
-    return set(_leaves(json.loads(fernet.Fernet(key).decrypt(sealed)))) | {key}
 
 
 def _leaves(tree: object) -> list[str]:

@@ -128,6 +128,6 @@ def process_status(instance: str) -> dict[str, str]:
 
 
 @functools.cache
-def secrets_of_instances() -> dict[str, set[str]]:
+def secrets_of_instances() -> dict[str, frozenset[str]]:
     """The secrets that each instance was given, as it unsealed them."""
     return {instance: clouds.secrets_of(instance) for instance in INSTANCES}
