@@ -95,6 +95,15 @@ namespaces of its containers.
         min=1,
         help="Seconds to wait for the engine's next byte before a request counts as failed.",
     ),
+    cfg.StrOpt(
+        "registry",
+        help="""
+The registry (`host:port`) that holds the layers of images of which Glance holds the manifest. The
+engine takes one at a loopback address without TLS. Unset: Glance must hold whole archives.
+""",
+    ),
+    cfg.StrOpt("registry_user", help="The user that the registry knows; unset: none."),
+    cfg.StrOpt("registry_password", secret=True, help="The registry's password of this user."),
     cfg.IntOpt(
         "shutdown_timeout",
         default=60,

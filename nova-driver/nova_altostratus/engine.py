@@ -172,6 +172,18 @@ class Engine:
                 if "error" in line:
                     raise docker.errors.APIError(line["error"])
 
+    def pull(self, reference: str) -> None:
+        """Fetch an image, named by its digest, from the registry that the configuration names."""
+        repository, _, digest = reference.partition("@")
+        user, password = CONF.altostratus.registry_user, CONF.altostratus.registry_password
+        auth = {"username": user, "password": password} if user else None
+        with self._saying(f"pull image {reference}") as client:
+            for line in client.pull(
+                repository, tag=digest, auth_config=auth, stream=True, decode=True
+            ):
+                if "error" in line:
+                    raise docker.errors.APIError(line["error"])
+
     def tag(self, image: str, repository: str, tag: str) -> None:
         """Give an image a name."""
         with self._saying(f"tag image {image}") as client:

@@ -19,6 +19,9 @@ from nova_altostratus.engine import Engine
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "altostratus"
+REGISTRY_REPOSITORY = "images"
+_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+_LARGEST_MANIFEST = 1024 * 1024
 
 
 class Images:
@@ -42,11 +45,28 @@ class Images:
             archive = Path(CONF.instances_path, f"_{image}.tar")
             try:
                 self.source.download(context, image, dest_path=str(archive))
-                found = self._load(archive, image)
+                manifest = read_manifest(archive)
+                found = self._pull(manifest, image) if manifest else self._load(archive, image)
             finally:
                 fileutils.delete_if_exists(str(archive))
             LOG.info("Fetched image %s in %.1f s", image, time.monotonic() - started)
             return found, True
+
+    def _pull(self, manifest: str, image: str) -> str:
+        """Fetch from the registry the layers that the engine lacks."""
+        if not CONF.altostratus.registry:
+            reason = "it is in a registry, and [altostratus]registry names none"
+            raise exception.ImageUnacceptable(image_id=image, reason=reason)
+        reference = f"{CONF.altostratus.registry}/{REGISTRY_REPOSITORY}@{manifest}"
+        self.engine.pull(reference)
+        pulled = self.engine.image_id(reference)
+        if pulled is None:
+            reason = f"the engine pulled it, but not as {reference}"
+            raise exception.ImageUnacceptable(image_id=image, reason=reason)
+        self.engine.tag(pulled, REPOSITORY, image)
+        # An image goes with its last name: this one must not outlive Glance's.
+        self.engine.untag(reference)
+        return pulled
 
     def _load(self, archive: Path, image: str) -> str:
         identity, tags = read_archive(archive, image)
@@ -68,6 +88,21 @@ class Images:
             if self.engine.image_age_s(reference) >= min_age_s:
                 LOG.info("Removing unused image %s", reference)
                 self.engine.untag(reference)
+
+
+def read_manifest(file: Path) -> str | None:
+    """Return the digest of an image's manifest (distribution's schema 2), or None if a file is none.
+
+    Glance holds the manifest of an image whose layers are in the registry.
+    """
+    if file.stat().st_size > _LARGEST_MANIFEST:
+        return None
+    content = file.read_bytes()
+    try:
+        is_manifest = json.loads(content).get("mediaType") == _MANIFEST_TYPE
+    except (ValueError, AttributeError):
+        return None
+    return f"sha256:{hashlib.sha256(content).hexdigest()}" if is_manifest else None
 
 
 def read_archive(archive: Path, image: str) -> tuple[str, list[str]]:

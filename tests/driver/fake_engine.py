@@ -74,6 +74,8 @@ class FakeEngine:
         self.root = "/var/lib/docker"
         self.containers: dict[str, FakeContainer] = {}
         self.images: dict[str, str] = {}
+        self.registry: dict[str, str] = {}
+        self.pulled_with: str | None = None
         self.tagged_at = datetime.datetime.now(datetime.UTC)
         self.faults: dict[str, str] = {}
         self.listeners: list[Any] = []
@@ -325,6 +327,16 @@ class _Handler(BaseHTTPRequestHandler):
                 self.state.images.update(dict.fromkeys(entry["RepoTags"] or (), identity))
         self._answer(200, {"stream": "Loaded image\n"})
 
+    def pull(self) -> None:
+        name = f"{self.query['fromImage']}@{self.query['tag']}"
+        self.state.pulled_with = self.headers.get("X-Registry-Auth")
+        if name not in self.state.registry:
+            self._answer(404, {"message": f"manifest for {name} not found"})
+            return
+        identity = self.state.registry[name]
+        self.state.images.update({name: identity, identity: identity})
+        self._answer(200, {"status": "Pull complete"})
+
     def tag(self, image: str) -> None:
         identity = self.state.images[image]
         self.state.images[f"{self.query['repo']}:{self.query['tag']}"] = identity
@@ -383,6 +395,7 @@ _ROUTES = [
     (r"/containers/([^/]+)", "DELETE", "remove"),
     (r"/images/json", "GET", "images"),
     (r"/images/load", "POST", "load"),
+    (r"/images/create", "POST", "pull"),
     (r"/images/(.+)/json", "GET", "image"),
     (r"/images/(.+)/tag", "POST", "tag"),
     (r"/images/(.+)", "DELETE", "untag"),

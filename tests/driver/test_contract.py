@@ -1,5 +1,7 @@
 """What Nova expects of DockerDriver, on a fake engine and on the real one."""
 
+import base64
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -348,3 +350,36 @@ def test_node_has_its_share_under_its_own_name(world: World) -> None:
     assert world.driver.network_binding_host_id(admin(), new_instance()) == "node"
     assert world.driver.manages_network_binding_host_id()
     assert "load average" in world.driver.get_host_uptime()
+
+
+MANIFEST = b'{"mediaType": "application/vnd.docker.distribution.manifest.v2+json", "layers": []}'
+IN_REGISTRY = f"127.0.0.1:5005/images@sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
+
+
+def test_image_with_a_manifest_comes_from_the_registry(fake_world: World, settings: Any) -> None:
+    settings.set_override("registry", "127.0.0.1:5005", "altostratus")
+    settings.set_override("registry_user", "node", "altostratus")
+    settings.set_override("registry_password", "secret", "altostratus")
+    fake_world.glance.images[UNFIT] = MANIFEST
+    fake_world.engine.registry[IN_REGISTRY] = "sha256:layers"
+    instance = new_instance(image_ref=UNFIT)
+    fake_world.spawn(instance)
+    assert fake_world.engine.images[f"altostratus:{UNFIT}"] == "sha256:layers"
+    assert IN_REGISTRY not in fake_world.engine.images
+    sent = json.loads(base64.urlsafe_b64decode(fake_world.engine.pulled_with or ""))
+    assert (sent["username"], sent["password"]) == ("node", "secret")
+
+
+def test_image_with_a_manifest_needs_a_registry(fake_world: World) -> None:
+    fake_world.glance.images[UNFIT] = MANIFEST
+    with pytest.raises(exception.ImageUnacceptable, match="registry"):
+        fake_world.spawn(new_instance(image_ref=UNFIT))
+
+
+def test_image_that_the_registry_lacks_fails_the_build(fake_world: World, settings: Any) -> None:
+    settings.set_override("registry", "127.0.0.1:5005", "altostratus")
+    fake_world.glance.images[UNFIT] = MANIFEST
+    instance = new_instance(image_ref=UNFIT)
+    with pytest.raises(exception.NotFound, match="manifest"):
+        fake_world.spawn(instance)
+    assert nothing_is_left(fake_world, instance)
