@@ -95,7 +95,8 @@ def build(spec: ImageSpec) -> pathlib.Path:
 
 
 def _write_docker_archive(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
-    tag = f"{spec.name.removesuffix('-docker')}:{digest(spec)[:_DIGITS]}"
+    # Not its name: names of images have characters that references cannot.
+    tag = f"altostratus-image:{digest(spec)[:_DIGITS]}"
     archive.write_docker_archive(root, target, tag, _base_root(spec))
 
 

@@ -107,7 +107,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         "host": wanted.name,
         "service_plugins": "",
         "tenant_network_types": "",
-        "unlimited": True,
+        "is_undercloud": True,
         "metadata_secret": secrets["metadata_secret"],
         "datapath_type": wanted.datapath_type,
         "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
@@ -314,7 +314,7 @@ def _nova(cloud: _Cloud) -> Tree:
         "transport_url": _transport_url(cloud, "nova"),
         "my_ip": cloud.host,
         "metadata_bind": cloud.bind,
-        "unlimited": False,
+        "is_undercloud": False,
         "metadata_secret": cloud.secrets["metadata_secret"],
     }
 
@@ -327,7 +327,7 @@ def _neutron(cloud: _Cloud) -> Tree:
         "tenant_network_types": "vxlan",
         "flat_networks": _PROVIDER,
         "network_vlan_ranges": _PROVIDER,
-        "unlimited": False,
+        "is_undercloud": False,
     }
 
 
@@ -362,7 +362,7 @@ def _with_user(cloud: _Cloud, name: str) -> Tree:
 def _undercloud_nova(wanted: Undercloud) -> Tree:
     return {
         "metadata_bind": _LOOPBACK,
-        "unlimited": True,
+        "is_undercloud": True,
         "compute": {
             str(share.hypervisor): _compute_process(wanted, share) for share in wanted.shares
         },
