@@ -91,7 +91,7 @@ class Images:
 
 
 def read_manifest(file: Path) -> str | None:
-    """Return the digest of an image's manifest (distribution's schema 2), or None if a file is none.
+    """Return the digest of a manifest (distribution's schema 2), or None if a file is none.
 
     Glance holds the manifest of an image whose layers are in the registry.
     """
