@@ -19,12 +19,22 @@ def path() -> pathlib.Path:
     return pathlib.Path(base) / "openstack" / "clouds.yaml"
 
 
-def write(name: str, *, auth_url: str, username: str, password: str, project: str) -> bool:
+def write(
+    name: str,
+    *,
+    auth_url: str,
+    username: str,
+    password: str,
+    project: str,
+    registry: dict[str, str] | None = None,
+) -> bool:
     """Set the entry of one cloud, all others and the comments kept; returns if it changed.
+
+    ``registry`` is where the cloud's images' layers are brought to: a key of ours.
 
     Raises :class:`errors.Error` if the file is there and cannot be understood.
     """
-    entry = {
+    entry: dict[str, Any] = {
         "auth": {
             "auth_url": auth_url,
             "username": username,
@@ -36,6 +46,8 @@ def write(name: str, *, auth_url: str, username: str, password: str, project: st
         "region_name": "RegionOne",
         "identity_api_version": 3,
     }
+    if registry:
+        entry["registry"] = registry
     content = _read()
     clouds = content.setdefault("clouds", {})
     if clouds.get(name) == entry:

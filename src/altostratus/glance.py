@@ -6,7 +6,7 @@ from typing import IO, Any
 import openstack
 import openstack.exceptions
 
-from altostratus import hypervisors, images, log, survey
+from altostratus import credentials, hypervisors, images, log, registry, survey
 
 _SERVICES = "altostratus:services"
 _TYPE = "application/octet-stream"
@@ -28,20 +28,31 @@ def load(
         return found
     _remove_incomplete(undercloud, digest)
     entry = hypervisors.entry(spec.hypervisor)
-    created = _post(
-        undercloud,
-        {
-            "name": spec.name,
-            "disk_format": entry.disk_format,
-            "container_format": entry.container_format,
-            "visibility": "private",
-            survey.IMAGE_OWNER: survey.OWNER,
-            survey.IMAGE_DIGEST: digest,
-            _SERVICES: ",".join(spec.services),
-            **placement_properties(hypervisor_type or entry.hypervisor_type),
-        },
-    )
-    return upload(undercloud, created, images.path(spec))
+    properties = {
+        survey.IMAGE_OWNER: survey.OWNER,
+        survey.IMAGE_DIGEST: digest,
+        _SERVICES: ",".join(spec.services),
+        **placement_properties(hypervisor_type or entry.hypervisor_type),
+    }
+    about = {
+        "name": spec.name,
+        "disk_format": entry.disk_format,
+        "container_format": entry.container_format,
+        "visibility": "private",
+        **properties,
+    }
+    place = _registry()
+    if place is None or entry.image_form is not hypervisors.ImageForm.DOCKER_ARCHIVE:
+        return upload(undercloud, _post(undercloud, about), images.path(spec))
+    with log.step(f"bring the layers of {spec.name} to the registry") as step:
+        manifest = registry.push(place, images.path(spec), step)
+    return _fill(undercloud, _post(undercloud, about), manifest)
+
+
+def _registry() -> registry.Registry | None:
+    """The undercloud's registry, if it has one; its credentials are beside the undercloud's."""
+    found = (credentials.read("undercloud") or {}).get("registry")
+    return registry.Registry(**found) if found else None
 
 
 def load_file(
@@ -85,14 +96,16 @@ def rows(undercloud: openstack.connection.Connection) -> list[tuple[str, ...]]:
 
 def upload(cloud: openstack.connection.Connection, image_id: str, path: pathlib.Path) -> str:
     """Fill an image that was just created; it is removed again if that fails."""
+    with log.step(f"upload {path.name}") as step, path.open("rb") as file:
+        return _fill(cloud, image_id, _Watched(file, path.stat().st_size, step))
+
+
+def _fill(cloud: openstack.connection.Connection, image_id: str, content: Any) -> str:
     try:
-        with log.step(f"upload {path.name}") as step, path.open("rb") as file:
-            response = cloud.image.put(
-                f"/images/{image_id}/file",
-                data=_Watched(file, path.stat().st_size, step),
-                headers={"Content-Type": _TYPE},
-            )
-            openstack.exceptions.raise_from_response(response)
+        response = cloud.image.put(
+            f"/images/{image_id}/file", data=content, headers={"Content-Type": _TYPE}
+        )
+        openstack.exceptions.raise_from_response(response)
     except BaseException:
         cloud.image.delete_image(image_id, ignore_missing=True)
         raise

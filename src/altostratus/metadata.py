@@ -4,28 +4,23 @@ Pure: the same functions make the trees of the undercloud's one instance and of 
 an overcloud. An instance is given what its own services need and nothing else.
 """
 
-import base64
 import collections.abc
-import dataclasses
 import hashlib
 import json
 import secrets as random
 from typing import Any
 
-from altostratus import hypervisors, seal, services
+from altostratus import hypervisors, seal, sections, services
 from altostratus.model import CONTROL, INTERNAL, Hypervisor, Instance, Overcloud, Share, Undercloud
 
-Tree = dict[str, Any]
-Secrets = collections.abc.Mapping[str, str]
+Tree = sections.Tree
+Secrets = sections.Secrets
 Addresses = collections.abc.Mapping[str, collections.abc.Mapping[str, str]]
 
-REGION = "RegionOne"
 EVERYWHERE = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
 _HEAT_KEY_LENGTH = 32
 _SEAL_KEY = "seal_key_"
-# The physical network by which an overcloud's machines reach others than themselves.
-_PROVIDER = "provider"
 
 # Keys whose values no one but the instance may read, wherever in a tree they are.
 _SECRET_KEYS = frozenset(
@@ -43,22 +38,6 @@ _SECRET_KEYS = frozenset(
         "users",
     }
 )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Cloud:
-    """Where things are in the cloud that an instance belongs to."""
-
-    secrets: Secrets
-    instance: str
-    host: str
-    database_host: str
-    messaging_host: str
-    bind: str
-    auth_url: str
-    internal_hosts: collections.abc.Mapping[str, str]
-    public_hosts: collections.abc.Mapping[str, str]
-    services: tuple[str, ...]
 
 
 def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, str]:
@@ -88,19 +67,19 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     host = str(wanted.control.address)
     names = services.all_names()
     everywhere = dict.fromkeys(names, host)
-    cloud = _Cloud(
+    cloud = sections.Cloud(
         secrets=secrets,
         instance=wanted.name,
         host=host,
         database_host=_LOOPBACK,
         messaging_host=_LOOPBACK,
         bind=EVERYWHERE,
-        auth_url=endpoint("keystone", host),
+        auth_url=services.endpoint("keystone", host),
         internal_hosts=everywhere,
         public_hosts=everywhere,
         services=names,
     )
-    tree = _services(cloud, names)
+    tree = sections.make(cloud, names)
     tree["mariadb"]["bind"] = tree["rabbitmq"]["bind"] = _LOOPBACK
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= {
@@ -130,19 +109,21 @@ def instance(
 ) -> Tree:
     """The metadata of one instance of an overcloud, secrets included."""
     internal = _hosts(overcloud, addresses, INTERNAL)
-    cloud = _Cloud(
+    cloud = sections.Cloud(
         secrets=secrets,
         instance=wanted.name,
         host=addresses[wanted.name][INTERNAL],
         database_host=internal.get("mariadb", ""),
         messaging_host=internal.get("rabbitmq", ""),
         bind=EVERYWHERE,
-        auth_url=endpoint("keystone", internal.get("keystone", "")),
+        auth_url=services.endpoint("keystone", internal.get("keystone", "")),
         internal_hosts=internal,
         public_hosts=_hosts(overcloud, addresses, CONTROL),
         services=tuple(internal),
     )
-    return _named(_services(cloud, wanted.services), overcloud.name, wanted.name, wanted.services)
+    return _named(
+        sections.make(cloud, wanted.services), overcloud.name, wanted.name, wanted.services
+    )
 
 
 def overcloud_catalog(overcloud: Overcloud, addresses: Addresses, secrets: Secrets) -> list[Tree]:
@@ -169,8 +150,8 @@ def catalog(
             "user": service.user,
             "password": secrets[f"{service.name}_password"],
             "roles": list(service.roles),
-            "public_url": endpoint(service.name, public_hosts[service.name]),
-            "internal_url": endpoint(service.name, internal_hosts[service.name]),
+            "public_url": services.endpoint(service.name, public_hosts[service.name]),
+            "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
         }
         if service.name == "heat":
             entry["domain"] = {
@@ -181,12 +162,6 @@ def catalog(
             }
         entries.append(entry)
     return entries
-
-
-def endpoint(name: str, host: str) -> str:
-    """The URL of a service at a host."""
-    service = services.get(name)
-    return f"http://{host}:{service.public_port}{service.path}"
 
 
 def shares_of(tree: Tree) -> tuple[Share, ...]:
@@ -220,18 +195,6 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def password_hash(password: str) -> str:
-    """MariaDB's hash of a password (mysql_native_password)."""
-    inner = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
-    return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
-
-
-def messaging_password_hash(password: str) -> str:
-    """RabbitMQ's hash of a password (rabbit_password_hashing_sha256), always the same for the same."""
-    salt = hashlib.sha256(f"salt of {password}".encode()).digest()[:4]
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
-
-
 def _new_secret(name: str) -> str:
     if name.startswith(_SEAL_KEY):
         return seal.new_key()
@@ -252,111 +215,6 @@ def _hosts(overcloud: Overcloud, addresses: Addresses, network: str) -> dict[str
 def _named(tree: Tree, cloud: str, name: str, names: tuple[str, ...]) -> Tree:
     about = {"cloud": cloud, "instance": name, "services": list(names)}
     return {"altostratus": about | {"digest": digest(tree)}, **tree}
-
-
-def _services(cloud: _Cloud, names: tuple[str, ...]) -> Tree:
-    tree: Tree = {}
-    for name in names:
-        tree[name] = _SECTIONS[name](cloud)
-        if "keystone" in services.get(name).needs:
-            tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
-    return tree
-
-
-def _mariadb(cloud: _Cloud) -> Tree:
-    databases = [
-        {
-            "name": database,
-            "user": name,
-            "password_hash": password_hash(cloud.secrets[f"{name}_database_password"]),
-        }
-        for name in cloud.services
-        for database in services.get(name).databases
-    ]
-    return {"bind": cloud.bind, "databases": databases}
-
-
-def _rabbitmq(cloud: _Cloud) -> Tree:
-    users = [
-        {
-            "name": name,
-            "password_hash": messaging_password_hash(cloud.secrets[f"{name}_messaging_password"]),
-        }
-        for name in cloud.services
-        if services.get(name).has_messaging
-    ]
-    return {"bind": cloud.bind, "users": users}
-
-
-def _keystone(cloud: _Cloud) -> Tree:
-    return {
-        "bind": cloud.bind,
-        "region": REGION,
-        "database_url": _database_url(cloud, "keystone", "keystone"),
-        "admin_password": cloud.secrets["admin_password"],
-        "public_url": endpoint("keystone", cloud.public_hosts["keystone"]),
-        "internal_url": endpoint("keystone", cloud.internal_hosts["keystone"]),
-    }
-
-
-def _glance(cloud: _Cloud) -> Tree:
-    return _with_user(cloud, "glance")
-
-
-def _placement(cloud: _Cloud) -> Tree:
-    return _with_user(cloud, "placement")
-
-
-def _nova(cloud: _Cloud) -> Tree:
-    return _with_user(cloud, "nova") | {
-        "api_database_url": _database_url(cloud, "nova", "nova_api"),
-        "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
-        "transport_url": _transport_url(cloud, "nova"),
-        "my_ip": cloud.host,
-        "metadata_bind": cloud.bind,
-        "is_undercloud": False,
-        "metadata_secret": cloud.secrets["metadata_secret"],
-    }
-
-
-def _neutron(cloud: _Cloud) -> Tree:
-    return _with_user(cloud, "neutron") | {
-        "transport_url": _transport_url(cloud, "neutron"),
-        "host": cloud.instance,
-        "service_plugins": "router",
-        "tenant_network_types": "vxlan",
-        "flat_networks": _PROVIDER,
-        "network_vlan_ranges": _PROVIDER,
-        "is_undercloud": False,
-    }
-
-
-def _heat(cloud: _Cloud) -> Tree:
-    return _with_user(cloud, "heat") | {
-        "transport_url": _transport_url(cloud, "heat"),
-        "domain_admin_password": cloud.secrets["heat_domain_admin_password"],
-        "auth_encryption_key": cloud.secrets["heat_auth_encryption_key"],
-    }
-
-
-_SECTIONS: dict[str, collections.abc.Callable[[_Cloud], Tree]] = {
-    "mariadb": _mariadb,
-    "rabbitmq": _rabbitmq,
-    "keystone": _keystone,
-    "glance": _glance,
-    "placement": _placement,
-    "nova": _nova,
-    "neutron": _neutron,
-    "heat": _heat,
-}
-
-
-def _with_user(cloud: _Cloud, name: str) -> Tree:
-    return {
-        "bind": cloud.bind,
-        "database_url": _database_url(cloud, name, name),
-        "password": cloud.secrets[f"{name}_password"],
-    }
 
 
 def _undercloud_nova(wanted: Undercloud) -> Tree:
@@ -380,16 +238,3 @@ def _compute_process(wanted: Undercloud, share: Share) -> Tree:
         "vcpus": share.vcpus,
     }
     return process | ({"virt_type": entry.virt_type} if entry.virt_type else {})
-
-
-def _database_url(cloud: _Cloud, user: str, database: str) -> str:
-    # With its port and query: nova-manage makes templates of them.
-    password = cloud.secrets[f"{user}_database_password"]
-    host = cloud.database_host
-    return f"mysql+pymysql://{user}:{password}@{host}:3306/{database}?charset=utf8mb4"
-
-
-def _transport_url(cloud: _Cloud, user: str) -> str:
-    """A service's own account in RabbitMQ, in the virtual host that is named like it."""
-    password = cloud.secrets[f"{user}_messaging_password"]
-    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{user}"

@@ -9,7 +9,7 @@ import enum
 import json
 from typing import Any
 
-from altostratus import addresses, metadata, stack
+from altostratus import addresses, metadata, services, stack
 from altostratus.model import Instance, Overcloud
 from altostratus.observed import Observed, Server
 
@@ -142,7 +142,7 @@ def auth_url(overcloud: Overcloud, assigned: addresses.Assigned) -> str | None:
     identity = overcloud.instance_of("keystone")
     if identity is None:
         return None
-    return metadata.endpoint("keystone", assigned[identity.name]["control"])
+    return services.endpoint("keystone", assigned[identity.name]["control"])
 
 
 def _subject(step: Step) -> str:

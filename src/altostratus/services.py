@@ -67,6 +67,11 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
+        name="registry",
+        order=33,
+        secrets=("registry_password",),
+    ),
+    Service(
         name="keystone",
         order=40,
         needs=("mariadb",),
@@ -166,6 +171,12 @@ def names() -> tuple[str, ...]:
 def all_names() -> tuple[str, ...]:
     """All services, those of the undercloud alone included, in the order they are configured."""
     return tuple(_BY_NAME)
+
+
+def endpoint(name: str, host: str) -> str:
+    """The URL of a service at a host."""
+    service = get(name)
+    return f"http://{host}:{service.public_port}{service.path}"
 
 
 def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:

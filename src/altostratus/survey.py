@@ -19,10 +19,11 @@ from altostratus import (
     hypervisors,
     images,
     log,
-    metadata,
     observed,
     plan,
     run,
+    sections,
+    services,
     stack,
 )
 from altostratus.model import CONTROL, Hypervisor, Overcloud
@@ -157,7 +158,7 @@ def _deployed(about: dict[str, Any]) -> dict[str, observed.Deployed]:
 
 def _auth_url(deployed: collections.abc.Mapping[str, observed.Deployed]) -> str | None:
     runs_it = next((one for one in deployed.values() if "keystone" in one.services), None)
-    return metadata.endpoint("keystone", runs_it.addresses[CONTROL]) if runs_it else None
+    return services.endpoint("keystone", runs_it.addresses[CONTROL]) if runs_it else None
 
 
 def _own_servers(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[Any]:
@@ -305,7 +306,7 @@ def admin(auth_url: str, password: str) -> Connection:
             "user_domain_name": "Default",
             "project_domain_name": "Default",
         },
-        region_name=metadata.REGION,
+        region_name=sections.REGION,
         identity_api_version="3",
         api_timeout=_OVERCLOUD_TIMEOUT_S,
     )

@@ -2,8 +2,7 @@
 
 The container's configuration is metadata that os-collect-config reads inside it
 (``metadata.undercloud``); what is here boots the container, follows its
-configuration, and models in it what no service configures by itself (the
-control network, the aggregates of the hypervisors).
+configuration, and has ``baseline`` make what no service configures by itself.
 """
 
 import collections.abc
@@ -23,17 +22,17 @@ import docker.models.containers
 import docker.types
 
 from altostratus import (
+    baseline,
     capabilities,
-    cloud,
     credentials,
     errors,
-    hypervisors,
     images,
     log,
     machine,
     metadata,
     model,
     run,
+    sections,
     survey,
 )
 
@@ -50,9 +49,6 @@ CONFIGURED = "/var/lib/altostratus/configured"
 FAILED = "/var/lib/altostratus/failed"
 CONFIGURE_S = 1500
 LAST_LINES = 25
-METADATA_CIDR = "169.254.169.254/32"
-# Neutron's DHCP agent takes a port with this device rather than make one (neutron-lib).
-RESERVED_DHCP_PORT = "reserved_dhcp_port"
 
 # How the kernel names the files of instances, relative to a volume that is gone.
 _OF_INSTANCES = re.compile(r"/(nova-[a-z]+/instances|state-disks)/.* \(deleted\)$")
@@ -77,9 +73,9 @@ def up(undercloud: model.Undercloud) -> None:
         username="admin",
         password=tree["keystone"]["admin_password"],
         project="admin",
+        registry=_registry(tree),
     )
-    _model_hypervisors(undercloud)
-    _create_control_network(undercloud)
+    baseline.make(undercloud)
 
 
 def down() -> None:
@@ -171,6 +167,15 @@ def _write_metadata(undercloud: model.Undercloud) -> dict[str, Any]:
     tree = metadata.undercloud(undercloud, generated)
     _write_private(folder / "local-data" / "undercloud.json", tree)
     return tree
+
+
+def _registry(tree: dict[str, Any]) -> dict[str, str]:
+    """Where images' layers are brought to; only this machine reaches it."""
+    return {
+        "url": f"http://{MANAGEMENT_ADDRESS}:{sections.REGISTRY_PORT}",
+        "username": tree["registry"]["user"],
+        "password": tree["registry"]["password"],
+    }
 
 
 def _write_private(path: pathlib.Path, content: Any) -> None:
@@ -307,56 +312,6 @@ def _wait_for_journal(container: docker.models.containers.Container) -> None:
     raise errors.Error(
         "systemd does not start in the undercloud instance", hint=f"docker logs {CONTAINER}"
     )
-
-
-def _model_hypervisors(undercloud: model.Undercloud) -> None:
-    """One aggregate per hypervisor, whose trait an image must ask for to be placed there."""
-    compute = cloud.connect("undercloud").compute
-    aggregates = {found.name: found for found in compute.aggregates()}
-    for share in undercloud.shares:
-        entry = hypervisors.entry(share.hypervisor)
-        host = f"{undercloud.name}-{share.hypervisor}"
-        name = f"hypervisor-{share.hypervisor}"
-        aggregate = aggregates.get(name) or compute.create_aggregate(name=name)
-        wanted = {f"trait:{entry.trait}": "required"}
-        if not wanted.items() <= (aggregate.metadata or {}).items():
-            compute.set_aggregate_metadata(aggregate, wanted)
-        if host not in (aggregate.hosts or []):
-            compute.add_host_to_aggregate(aggregate, host)
-
-
-def _create_control_network(undercloud: model.Undercloud) -> None:
-    """The flat network; its DHCP port has an address of its own, for a route to the metadata API.
-
-    Instances have their addresses from the config drive, so they hear of no route by DHCP.
-    """
-    network = cloud.connect("undercloud").network
-    control = undercloud.control
-    found = network.find_network("control") or network.create_network(
-        name="control",
-        provider_network_type="flat",
-        provider_physical_network="control",
-    )
-    subnet = network.find_subnet("control") or network.create_subnet(
-        name="control",
-        network_id=found.id,
-        ip_version=4,
-        cidr=str(control.cidr),
-        gateway_ip=str(control.address),
-        allocation_pools=[{"start": str(control.pool_start), "end": str(control.pool_end)}],
-        host_routes=[{"destination": METADATA_CIDR, "nexthop": str(control.dhcp_address)}],
-        enable_dhcp=False,
-    )
-    if subnet.is_dhcp_enabled:
-        return
-    if not list(network.ports(network_id=found.id, device_id=RESERVED_DHCP_PORT)):
-        network.create_port(
-            network_id=found.id,
-            device_owner="network:dhcp",
-            device_id=RESERVED_DHCP_PORT,
-            fixed_ips=[{"subnet_id": subnet.id, "ip_address": str(control.dhcp_address)}],
-        )
-    network.update_subnet(subnet, enable_dhcp=True)
 
 
 def _container(engine: docker.DockerClient) -> docker.models.containers.Container | None:

@@ -7,8 +7,9 @@ import shutil
 import time
 
 import pytest
+import requests
 
-from altostratus import cloud, machine
+from altostratus import cloud, credentials, machine
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -83,6 +84,24 @@ def test_image_comes_back_byte_for_byte() -> None:
         assert images.get(f"/images/{image.id}/file").content == content
     finally:
         images.delete_image(image.id)
+
+
+def test_layers_of_docker_images_are_in_the_registry_once() -> None:
+    images = cloud.connect("undercloud").image
+    manifests = [
+        json.loads(images.get(f"/images/{one.id}/file").content)
+        for one in images.images()
+        if one.name.startswith("altostratus-") and one.container_format == "docker"
+    ]
+    assert len(manifests) == 2
+    first, second = ([layer["digest"] for layer in one["layers"]] for one in manifests)
+    assert first[0] == second[0], "they share the base"
+    entry = credentials.read("undercloud")
+    assert entry
+    blob = f"{entry['registry']['url']}/v2/images/blobs/{first[0]}"
+    auth = (entry["registry"]["username"], entry["registry"]["password"])
+    assert requests.head(blob, timeout=10).status_code == requests.codes.unauthorized
+    assert requests.head(blob, auth=auth, timeout=10).status_code == requests.codes.ok
 
 
 def test_verify_says_that_all_is_well() -> None:

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.usefixtures("deployed")
 INSTANCES = ("database", "identity", "images")
 UNDERCLOUD = ("192.168.24.1", "192.168.23.2")
 OPEN = ("192.168.24.1:5000", "192.168.24.1:8004", "169.254.169.254:80")
-# MariaDB, RabbitMQ and its port mapper, OVSDB, OpenFlow, libvirt, Docker, ssh, the other APIs.
-CLOSED_PORTS = (3306, 5672, 25672, 4369, 6640, 6633, 16509, 16514, 2375, 2376, 22)
+# MariaDB, RabbitMQ and its port mapper, OVSDB, OpenFlow, libvirt, Docker, the registry, ssh, the other APIs.
+CLOSED_PORTS = (3306, 5672, 25672, 4369, 6640, 6633, 16509, 16514, 2375, 2376, 5005, 22)
 CLOSED_APIS = (9292, 8774, 8775, 8778, 9696)
 
 PROBE = """

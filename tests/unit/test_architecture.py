@@ -15,16 +15,16 @@ _LAYERS = (
     {"__main__"},
     {"cli"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
-    {"glance", "networks", "survey", "keypair", "heat", "lock"},
+    {"baseline", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed"},
-    {"images"},
+    {"images", "sections"},
     {"hypervisors", "services", "seal", "yamlfile"},
     {"model"},
     {"archive", "rootfs"},
     {"layers"},
-    {"machine", "registries", "capabilities"},
+    {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials"},
     {"run"},
     {"log"},
@@ -33,7 +33,7 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "check", "errors", "hypervisors", "metadata", "model", "observed", "plan", "seal",
-    "services", "spec", "stack", "yamlfile",
+    "sections", "services", "spec", "stack", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cryptography import fernet
 
-from altostratus import hypervisors, metadata, services, spec, stack
+from altostratus import hypervisors, metadata, sections, services, spec, stack
 from altostratus.model import Overcloud
 from tests.unit import golden
 
@@ -63,7 +63,7 @@ def test_no_secret_is_in_what_heat_keeps_in_clear(
     kept = json.dumps([request_.template, request_.environment, request_.files])
     for name, secret in secrets.items():
         assert secret not in kept, name
-        assert metadata.password_hash(secret) not in kept, name
+        assert sections.password_hash(secret) not in kept, name
 
 
 def test_parameters_that_hold_secrets_are_hidden(request_: stack.Request) -> None:

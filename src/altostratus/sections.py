@@ -1,0 +1,174 @@
+"""Each service's section of the metadata: what it must know, and no more.
+
+Pure. Hashes stand for passwords wherever a service only has to check them.
+"""
+
+import base64
+import collections.abc
+import dataclasses
+import hashlib
+from typing import Any
+
+from altostratus import services
+
+Tree = dict[str, Any]
+Secrets = collections.abc.Mapping[str, str]
+
+REGION = "RegionOne"
+REGISTRY_USER = "altostratus"
+REGISTRY_PORT = 5005
+# The physical network by which an overcloud's machines reach others than themselves.
+_PROVIDER = "provider"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cloud:
+    """Where things are in the cloud that an instance belongs to; ``host`` is its own address."""
+
+    secrets: Secrets
+    instance: str
+    host: str
+    database_host: str
+    messaging_host: str
+    bind: str
+    auth_url: str
+    internal_hosts: collections.abc.Mapping[str, str]
+    public_hosts: collections.abc.Mapping[str, str]
+    services: tuple[str, ...]
+
+
+def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
+    """The sections of these services, and what they share."""
+    tree: Tree = {}
+    for name in names:
+        tree[name] = _SECTIONS[name](cloud)
+        if "keystone" in services.get(name).needs:
+            tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
+    return tree
+
+
+def _mariadb(cloud: Cloud) -> Tree:
+    databases = [
+        {
+            "name": database,
+            "user": name,
+            "password_hash": password_hash(cloud.secrets[f"{name}_database_password"]),
+        }
+        for name in cloud.services
+        for database in services.get(name).databases
+    ]
+    return {"bind": cloud.bind, "databases": databases}
+
+
+def _rabbitmq(cloud: Cloud) -> Tree:
+    users = [
+        {
+            "name": name,
+            "password_hash": messaging_password_hash(cloud.secrets[f"{name}_messaging_password"]),
+        }
+        for name in cloud.services
+        if services.get(name).has_messaging
+    ]
+    return {"bind": cloud.bind, "users": users}
+
+
+def _registry(cloud: Cloud) -> Tree:
+    password = cloud.secrets["registry_password"]
+    return {"bind": cloud.bind, "user": REGISTRY_USER, "password": password}
+
+
+def _keystone(cloud: Cloud) -> Tree:
+    return {
+        "bind": cloud.bind,
+        "region": REGION,
+        "database_url": _database_url(cloud, "keystone", "keystone"),
+        "admin_password": cloud.secrets["admin_password"],
+        "public_url": services.endpoint("keystone", cloud.public_hosts["keystone"]),
+        "internal_url": services.endpoint("keystone", cloud.internal_hosts["keystone"]),
+    }
+
+
+def _glance(cloud: Cloud) -> Tree:
+    return _with_user(cloud, "glance")
+
+
+def _placement(cloud: Cloud) -> Tree:
+    return _with_user(cloud, "placement")
+
+
+def _nova(cloud: Cloud) -> Tree:
+    return _with_user(cloud, "nova") | {
+        "api_database_url": _database_url(cloud, "nova", "nova_api"),
+        "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
+        "transport_url": _transport_url(cloud, "nova"),
+        "my_ip": cloud.host,
+        "metadata_bind": cloud.bind,
+        "is_undercloud": False,
+        "metadata_secret": cloud.secrets["metadata_secret"],
+    }
+
+
+def _neutron(cloud: Cloud) -> Tree:
+    return _with_user(cloud, "neutron") | {
+        "transport_url": _transport_url(cloud, "neutron"),
+        "host": cloud.instance,
+        "service_plugins": "router",
+        "tenant_network_types": "vxlan",
+        "flat_networks": _PROVIDER,
+        "network_vlan_ranges": _PROVIDER,
+        "is_undercloud": False,
+    }
+
+
+def _heat(cloud: Cloud) -> Tree:
+    return _with_user(cloud, "heat") | {
+        "transport_url": _transport_url(cloud, "heat"),
+        "domain_admin_password": cloud.secrets["heat_domain_admin_password"],
+        "auth_encryption_key": cloud.secrets["heat_auth_encryption_key"],
+    }
+
+
+_SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
+    "mariadb": _mariadb,
+    "rabbitmq": _rabbitmq,
+    "registry": _registry,
+    "keystone": _keystone,
+    "glance": _glance,
+    "placement": _placement,
+    "nova": _nova,
+    "neutron": _neutron,
+    "heat": _heat,
+}
+
+
+def _with_user(cloud: Cloud, name: str) -> Tree:
+    return {
+        "bind": cloud.bind,
+        "database_url": _database_url(cloud, name, name),
+        "password": cloud.secrets[f"{name}_password"],
+    }
+
+
+def password_hash(password: str) -> str:
+    """MariaDB's hash of a password (mysql_native_password)."""
+    inner = hashlib.sha1(password.encode(), usedforsecurity=False).digest()
+    return "*" + hashlib.sha1(inner, usedforsecurity=False).hexdigest().upper()
+
+
+def messaging_password_hash(password: str) -> str:
+    """RabbitMQ's hash of a password (rabbit_password_hashing_sha256), always the same for the same."""
+    salt = hashlib.sha256(f"salt of {password}".encode()).digest()[:4]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def _database_url(cloud: Cloud, user: str, database: str) -> str:
+    # With its port and query: nova-manage makes templates of them.
+    password = cloud.secrets[f"{user}_database_password"]
+    host = cloud.database_host
+    return f"mysql+pymysql://{user}:{password}@{host}:3306/{database}?charset=utf8mb4"
+
+
+def _transport_url(cloud: Cloud, user: str) -> str:
+    """A service's own account in RabbitMQ, in the virtual host that is named like it."""
+    password = cloud.secrets[f"{user}_messaging_password"]
+    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{user}"
