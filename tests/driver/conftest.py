@@ -37,6 +37,7 @@ else:
 REAL_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 REAL_IMAGE = "altostratus-test:real"
 IMAGE = "11111111-2222-3333-4444-555555555555"
+BOOTED_S = 10
 PROJECT = "0123456789abcdef0123456789abcdef"
 
 
@@ -63,8 +64,13 @@ class World:
         """Whether the init has been let go."""
         if self.engine:
             return self.container(instance).booted.wait(2)
-        pid = self.driver.engine.get(instance.uuid).pid
-        return b"altostratus.gate" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{self.driver.engine.get(instance.uuid).pid}/cmdline")
+        deadline = time.monotonic() + BOOTED_S
+        while b"altostratus.gate" in command.read_bytes():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def reboot_from_within(self, instance: Any) -> None:
         """What an administrator does inside."""
