@@ -15,7 +15,7 @@ import pathlib
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
-from altostratus import archive, hypervisors, log, machine, rootfs
+from altostratus import archive, hypervisors, layers, log, machine, rootfs
 
 # That our `base` takes the place of diskimage-builder's is meant, and no news.
 logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
@@ -30,6 +30,9 @@ _KEPT = 2
 _DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
 _WHEELS = ("cached-base", "native-wheels")
+_PYTHON = ("cached-base", "openstack-environment")
+# What more than half of the services' lock files have in common: tools/lock makes it.
+_SHARED = "shared"
 _IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
 
 
@@ -90,14 +93,15 @@ def build(spec: ImageSpec) -> pathlib.Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with log.step(f"write {target.name}"):
             _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
-        _prune(target.parent, spec.name)
+        _prune(target)
     return target
 
 
 def _write_docker_archive(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
     # Not its name: names of images have characters that references cannot.
     tag = f"altostratus-image:{digest(spec)[:_DIGITS]}"
-    archive.write_docker_archive(root, target, tag, _base_root(spec))
+    below = [_base_root(spec), _python_layer(spec)] if spec.locks else [_base_root(spec)]
+    archive.write_docker_archive(root, target, tag, below, _root_below(spec))
 
 
 def _write_ext4(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
@@ -111,35 +115,64 @@ _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
 }
 
 
-def _prune(folder: pathlib.Path, name: str) -> None:
+def _prune(newest: pathlib.Path) -> None:
     """Keep the newest files of a name, with the one that was just made among them."""
-    pattern = f"{name}-{'[0-9a-f]' * _DIGITS}*"
-    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in found[_KEPT:]:
+    name = newest.stem.removesuffix(newest.stem[-_DIGITS:])
+    found = newest.parent.glob(f"{name}{'[0-9a-f]' * _DIGITS}{newest.suffix}")
+    for old in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
         old.unlink()
 
 
 def _service_root(spec: ImageSpec) -> pathlib.Path:
     name = "+".join(spec.services)
-    target = machine.cache_dir() / "roots" / f"{name}-{_root_digest(spec)[:_DIGITS]}.tar"
+    target = _root_path(name, _root_digest(spec))
     if target.exists():
         return target
-    base = _base_root(spec)
-    wheels = _wheels(spec, base) if spec.locks else None
+    below = _root_below(spec)
+    files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
+    if spec.locks:
+        files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec))]
     with log.step(f"build the root of {name}"):
-        files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
-        if wheels:
-            files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, wheels)]
         elements = ("cached-base", *spec.elements)
-        root = rootfs.Root(name, elements, spec.debian, tuple(files), base, spec.repository)
+        root = rootfs.Root(name, elements, spec.debian, tuple(files), below, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
-    _prune(target.parent, name)
+    _prune(target)
+    return target
+
+
+def _root_below(spec: ImageSpec) -> pathlib.Path:
+    """The root that the service's is built on."""
+    return _python_root(spec) if spec.locks else _base_root(spec)
+
+
+def _python_root(spec: ImageSpec) -> pathlib.Path:
+    """The root with the Python libraries that most services need."""
+    target = _root_path("python", _python_digest(spec))
+    if target.exists():
+        return target
+    base, wheels = _base_root(spec), _wheels(spec)
+    with log.step("build the root of the libraries that services share"):
+        shared = dataclasses.replace(spec, locks=(_SHARED,))
+        files = [(f"locks/{_SHARED}.txt", _lock_file(spec, _SHARED))]
+        files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(shared, wheels)]
+        root = rootfs.Root("python", _PYTHON, spec.debian, tuple(files), base, spec.repository)
+        rootfs.build(root, target, machine.cache_dir())
+    _prune(target)
+    return target
+
+
+def _python_layer(spec: ImageSpec) -> pathlib.Path:
+    """The shared libraries as a layer on the base, made once, so that it is one to an engine."""
+    target = _root_path("python-layer", _python_digest(spec))
+    if not target.exists():
+        layers.write_difference(_base_root(spec), _python_root(spec), target)
+        _prune(target)
     return target
 
 
 def _base_root(spec: ImageSpec) -> pathlib.Path:
     cache = machine.cache_dir()
-    target = cache / "roots" / f"base-{_base_digest(spec)[:_DIGITS]}.tar"
+    target = _root_path("base", _base_digest(spec))
     if target.exists():
         return target
     sources = _lock_file(spec, "sources")
@@ -152,11 +185,11 @@ def _base_root(spec: ImageSpec) -> pathlib.Path:
         files = (("agent.txt", agent), ("heat-agents", heat_agents))
         root = rootfs.Root("base", _BASE, spec.debian, files, None, spec.repository)
         rootfs.build(root, target, cache)
-    _prune(target.parent, "base")
+    _prune(target)
     return target
 
 
-def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
+def _wheels(spec: ImageSpec) -> pathlib.Path:
     """The folder of wheels that need a compiler, which no image holds."""
     native = _lock_file(spec, "native")
     inputs = [
@@ -167,6 +200,7 @@ def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
     ]
     target = machine.cache_dir() / "wheels" / _sha256(inputs)
     if not target.exists():
+        base = _base_root(spec)
         with log.step("build the wheels that need a compiler"):
             files = (("native.txt", native),)
             root = rootfs.Root("wheels", _WHEELS, spec.debian, files, base, spec.repository)
@@ -182,10 +216,20 @@ def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
     ]
 
 
+def _root_path(name: str, digest: str) -> pathlib.Path:
+    return machine.cache_dir() / "roots" / f"{name}-{digest[:_DIGITS]}.tar"
+
+
 def _root_digest(spec: ImageSpec) -> str:
-    locks = [_lock_file(spec, lock).read_text() for lock in (*spec.locks, "native")]
+    below = _python_digest(spec) if spec.locks else _base_digest(spec)
+    locks = [_lock_file(spec, lock).read_text() for lock in spec.locks]
     elements = _elements_digest(("cached-base", *spec.elements), spec.repository)
-    return _sha256([_base_digest(spec), elements, spec.services, locks])
+    return _sha256([below, elements, spec.services, locks])
+
+
+def _python_digest(spec: ImageSpec) -> str:
+    locks = [_lock_file(spec, lock).read_text() for lock in (_SHARED, "native")]
+    return _sha256([_base_digest(spec), _elements_digest(_PYTHON, spec.repository), locks])
 
 
 def _base_digest(spec: ImageSpec) -> str:
