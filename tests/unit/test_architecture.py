@@ -22,7 +22,7 @@ _LAYERS = (
     {"images"},
     {"hypervisors", "services", "seal", "yamlfile"},
     {"model"},
-    {"archive", "rootfs"},
+    {"archive", "rootfs", "sbom"},
     {"layers"},
     {"machine", "registries", "capabilities"},
     {"catalog", "cloud", "credentials"},

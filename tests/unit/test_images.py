@@ -207,11 +207,13 @@ def test_cache_keeps_the_newest_two_images_of_a_name(
         for old in (f"altostratus-keystone-lxc-{digest * 16}.raw", "altostratus-other-lxc-x.raw"):
             (folder / old).touch()
             os.utime(folder / old, (1000 - age, 1000 - age))
-    monkeypatch.setattr(images, "_service_root", lambda _: tmp_path / "root.tar")
+    made = make_tar(tmp_path / "root.tar", {})
+    monkeypatch.setattr(images, "_service_root", lambda _: made)
     monkeypatch.setattr(archive, "write_ext4", lambda _, target: target.touch())
     built = images.build(spec)
     assert {path.name for path in folder.iterdir()} == {
         built.name,
+        images.manifest(spec).name,
         f"altostratus-keystone-lxc-{'a' * 16}.raw",
         "altostratus-other-lxc-x.raw",
     }
