@@ -14,11 +14,13 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
+    {"cli_image"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
     {"glance", "networks", "survey", "keypair", "heat"},
     {"check", "plan"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed"},
+    {"inventory"},
     {"images"},
     {"hypervisors", "services", "seal", "yamlfile"},
     {"model"},
