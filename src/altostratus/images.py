@@ -15,19 +15,19 @@ import pathlib
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
-from altostratus import archive, hypervisors, layers, log, machine, rootfs
+from altostratus import archive, hypervisors, layers, log, machine, rootfs, sbom
+from altostratus.model import DEBIAN
 
 # That our `base` takes the place of diskimage-builder's is meant, and no news.
 logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 
 RELEASE = "2026.2"
-DEBIAN = "bookworm"
 
 # Raised when the way images are made changes in a manner that no input shows.
 _PIPELINE = 1
 # Of each name this many images are kept in the cache: the present one, and the one before.
 _KEPT = 2
-_DIGITS = 16
+DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
 _WHEELS = ("cached-base", "native-wheels")
 _PYTHON = ("cached-base", "openstack-environment")
@@ -57,12 +57,13 @@ def wanted(
     services: collections.abc.Iterable[str],
     hypervisor: str,
     repository: pathlib.Path = rootfs.REPOSITORY,
+    debian: str = DEBIAN,
 ) -> ImageSpec:
     """The image that runs these services on this hypervisor, an element for each of them."""
     names = tuple(sorted(services))
     release = repository / "releases" / RELEASE
     locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, names, locks, repository=repository)
+    return ImageSpec(names, hypervisor, names, locks, debian=debian, repository=repository)
 
 
 def undercloud_image() -> ImageSpec:
@@ -78,7 +79,21 @@ def digest(spec: ImageSpec) -> str:
 def path(spec: ImageSpec) -> pathlib.Path:
     """The image's file in the cache, whether it is there or not."""
     suffix = hypervisors.entry(spec.hypervisor).image_suffix
-    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:_DIGITS]}.{suffix}"
+    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:DIGITS]}.{suffix}"
+
+
+def manifest(spec: ImageSpec) -> pathlib.Path:
+    """What a built image holds, in CycloneDX's JSON: the file beside the image's."""
+    return _manifest(path(spec))
+
+
+def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
+    """The files in the cache that the image is made from, whether they are there or not."""
+    base = _root_path("base", _base_digest(spec))
+    service = _root_path("+".join(spec.services), _root_digest(spec))
+    python = _python_digest(spec)
+    shared = (_root_path("python", python), _root_path("python-layer", python))
+    return (base, *(shared if spec.locks else ()), service)
 
 
 def build(spec: ImageSpec) -> pathlib.Path:
@@ -92,14 +107,35 @@ def build(spec: ImageSpec) -> pathlib.Path:
         root = _service_root(spec)
         target.parent.mkdir(parents=True, exist_ok=True)
         with log.step(f"write {target.name}"):
+            # An image that is there has its manifest: that is written before it.
+            _write_manifest(spec, root, _manifest(target))
             _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
         _prune(target)
+        _prune(_manifest(target))
     return target
+
+
+def remove(files: collections.abc.Iterable[pathlib.Path]) -> None:
+    """Remove files from the cache, while no build uses them."""
+    with _locked():
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def _manifest(image: pathlib.Path) -> pathlib.Path:
+    return image.with_suffix(".cdx.json")
+
+
+def _write_manifest(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+    text = sbom.of_root(root, spec.name, digest(spec), spec.debian)
+    new = target.with_name(f"{target.name}.new")
+    new.write_text(text)
+    new.replace(target)
 
 
 def _write_docker_archive(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
     # Not its name: names of images have characters that references cannot.
-    tag = f"altostratus-image:{digest(spec)[:_DIGITS]}"
+    tag = f"altostratus-image:{digest(spec)[:DIGITS]}"
     below = [_base_root(spec), _python_layer(spec)] if spec.locks else [_base_root(spec)]
     archive.write_docker_archive(root, target, tag, below, _root_below(spec))
 
@@ -117,8 +153,8 @@ _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
 
 def _prune(newest: pathlib.Path) -> None:
     """Keep the newest files of a name, with the one that was just made among them."""
-    name = newest.stem.removesuffix(newest.stem[-_DIGITS:])
-    found = newest.parent.glob(f"{name}{'[0-9a-f]' * _DIGITS}{newest.suffix}")
+    stem, _, ending = newest.name.partition(".")
+    found = newest.parent.glob(f"{stem[:-DIGITS]}{'[0-9a-f]' * DIGITS}.{ending}")
     for old in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
         old.unlink()
 
@@ -217,7 +253,7 @@ def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _root_path(name: str, digest: str) -> pathlib.Path:
-    return machine.cache_dir() / "roots" / f"{name}-{digest[:_DIGITS]}.tar"
+    return machine.cache_dir() / "roots" / f"{name}-{digest[:DIGITS]}.tar"
 
 
 def _root_digest(spec: ImageSpec) -> str:

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from altostratus import images, machine, registries
+from altostratus.model import DEBIAN
 
 pytestmark = pytest.mark.build
 
@@ -86,7 +87,7 @@ def test_nothing_of_the_build_stays(root: dict[str, bytes]) -> None:
 
 def test_no_file_names_a_registry_of_this_machine(root: dict[str, bytes]) -> None:
     settings = " ".join(registries.environment(None).values())
-    mirrors = " ".join(uri for uri, _ in registries.apt_sources(images.DEBIAN))
+    mirrors = " ".join(uri for uri, _ in registries.apt_sources(DEBIAN))
     hosts = set(re.findall(r"https?://(?:[^/@\s]*@)?([^/:\s]+)", f"{settings} {mirrors}"))
     assert hosts
     # Packages may name Debian's own mirror, in their documentation or as a default.
