@@ -24,7 +24,7 @@ _LAYERS = (
     {"images"},
     {"hypervisors", "services", "seal", "yamlfile"},
     {"model"},
-    {"archive", "rootfs", "sbom"},
+    {"archive", "rootfs", "sbom", "snapshot"},
     {"layers"},
     {"machine", "registries", "capabilities"},
     {"catalog", "cloud", "credentials"},
