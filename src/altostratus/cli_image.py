@@ -35,10 +35,17 @@ def image() -> None:
 @_services
 @_on
 @_debian
-def image_build(services: tuple[str, ...], hypervisor: str, debian: str) -> None:
+@click.option("--refresh", is_flag=True, help="Take in the updates of Debian's archive first.")
+def image_build(services: tuple[str, ...], hypervisor: str, debian: str, refresh: bool) -> None:
     """Build the image that runs SERVICES, unless the cache has it."""
-    from altostratus import images
+    from altostratus import images, log
 
+    if refresh:
+        changed = images.refresh(debian)
+        for name, version in sorted(changed.items()):
+            log.info(f"new: {name} {version}")
+        if not changed:
+            log.info("the archive offers nothing newer than what the images hold")
     click.echo(images.build(_image_spec(services, hypervisor, debian)))
 
 

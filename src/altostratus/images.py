@@ -15,7 +15,7 @@ import pathlib
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
-from altostratus import archive, hypervisors, layers, log, machine, rootfs, sbom
+from altostratus import archive, hypervisors, layers, log, machine, rootfs, sbom, snapshot
 from altostratus.model import DEBIAN
 
 # That our `base` takes the place of diskimage-builder's is meant, and no news.
@@ -94,6 +94,22 @@ def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     python = _python_digest(spec)
     shared = (_root_path("python", python), _root_path("python-layer", python))
     return (base, *(shared if spec.locks else ()), service)
+
+
+def refresh(debian: str = DEBIAN) -> dict[str, str]:
+    """Take in the archive's updates; returns the new versions of packages that images hold.
+
+    Where there are any, each image has a new digest from then on.
+    """
+    with _locked():
+        held: dict[str, str] = {}
+        for path in sorted((machine.cache_dir() / "images").glob("*.cdx.json"), key=_age):
+            held |= sbom.debian_packages(path.read_text(), debian)
+        return snapshot.refresh(debian, held)
+
+
+def _age(path: pathlib.Path) -> float:
+    return path.stat().st_mtime
 
 
 def build(spec: ImageSpec) -> pathlib.Path:
@@ -270,7 +286,9 @@ def _python_digest(spec: ImageSpec) -> str:
 
 def _base_digest(spec: ImageSpec) -> str:
     texts = [_lock_file(spec, name).read_text() for name in ("agent", "sources")]
-    return _sha256([_PIPELINE, spec.debian, _elements_digest(_BASE, spec.repository), texts])
+    versions = snapshot.read(spec.debian)
+    elements = _elements_digest(_BASE, spec.repository)
+    return _sha256([_PIPELINE, spec.debian, elements, texts, versions])
 
 
 def _elements_digest(elements: tuple[str, ...], repository: pathlib.Path) -> str:

@@ -35,6 +35,13 @@ def of_root(root: pathlib.Path, name: str, version: str, debian: str) -> str:
     return _document(name, version, [found[purl] for purl in sorted(found)])
 
 
+def debian_packages(document: str, debian: str) -> dict[str, str]:
+    """The versions of the packages of one Debian release that a manifest names."""
+    of_debian = re.compile(rf"pkg:deb/debian/.*[?&]distro={re.escape(debian)}$")
+    found = json.loads(document)["components"]
+    return {one["name"]: one["version"] for one in found if of_debian.match(one["purl"])}
+
+
 def packages(status: str, debian: str) -> collections.abc.Iterator[_Component]:
     """The installed packages of dpkg's status file."""
     for paragraph in status.split("\n\n"):

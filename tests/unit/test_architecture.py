@@ -24,7 +24,7 @@ _LAYERS = (
     {"images", "sections"},
     {"hypervisors", "services", "seal", "yamlfile"},
     {"model"},
-    {"archive", "rootfs", "sbom"},
+    {"archive", "rootfs", "sbom", "snapshot"},
     {"layers"},
     {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials"},
