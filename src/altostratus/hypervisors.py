@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import math
 
 from altostratus import errors
 from altostratus.model import Hypervisor, Share
@@ -17,6 +18,7 @@ class ImageForm(enum.StrEnum):
 
     DOCKER_ARCHIVE = "tar"
     FILE_SYSTEM = "raw"
+    DISK = "img"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Entry:
 
     ``hypervisor_type`` is Nova's word for it on images, ``trait`` what its compute processes
     offer and images and flavors ask for, ``template`` the provider template in ``heat/`` with
-    ``server`` as the name of its server.
+    ``server`` as the name of its server, ``elements`` what its images have besides the services'.
     """
 
     hypervisor_type: str
@@ -37,6 +39,7 @@ class Entry:
     compute_driver: str
     virt_type: str | None = None
     disk_format: str = "raw"
+    elements: tuple[str, ...] = ()
 
     @property
     def image_suffix(self) -> str:
@@ -54,8 +57,8 @@ class Entry:
         return {"hypervisor_type": self.hypervisor_type, f"trait:{self.trait}": "required"}
 
 
-_TABLE = {
-    Hypervisor.DOCKER: Entry(
+TABLE = {
+    "docker": Entry(
         hypervisor_type="docker",
         image_form=ImageForm.DOCKER_ARCHIVE,
         container_format="docker",
@@ -64,7 +67,7 @@ _TABLE = {
         server="docker_server",
         compute_driver="altostratus.DockerDriver",
     ),
-    Hypervisor.LXC: Entry(
+    "lxc": Entry(
         hypervisor_type="lxc",
         image_form=ImageForm.FILE_SYSTEM,
         container_format="bare",
@@ -74,40 +77,65 @@ _TABLE = {
         compute_driver="altostratus.LibvirtDriver",
         virt_type="lxc",
     ),
+    "kvm": Entry(
+        hypervisor_type="qemu",
+        image_form=ImageForm.DISK,
+        container_format="bare",
+        trait="CUSTOM_HYPERVISOR_KVM",
+        template="kvm.yaml",
+        server="kvm_server",
+        compute_driver="altostratus.LibvirtDriver",
+        # A node on which hardware virtualisation works makes it "kvm": element libvirt-qemu.
+        virt_type="qemu",
+        elements=("vm",),
+    ),
 }
 
 
 def entry(hypervisor: Hypervisor | str) -> Entry:
     """What there is to know about a hypervisor."""
-    return _TABLE[Hypervisor(hypervisor)]
+    return TABLE[hypervisor]
 
 
 def of_type(hypervisor_type: str) -> Entry | None:
     """What there is to know about the hypervisor that Nova calls so, if it is one of ours."""
-    return next((one for one in _TABLE.values() if one.hypervisor_type == hypervisor_type), None)
+    return next((one for one in TABLE.values() if one.hypervisor_type == hypervisor_type), None)
 
 
 def names() -> tuple[str, ...]:
     """The hypervisors that can be deployed to."""
-    return tuple(str(name) for name in _TABLE)
+    return tuple(TABLE)
 
 
 def shares(memory_mib: int, disk_gib: int, vcpus: int) -> tuple[Share, ...]:
     """Split what a machine has, less what the undercloud needs itself, evenly.
 
-    The shares together never exceed the machine. Raises :class:`errors.Error` if they would be
-    too small to be of use.
+    The shares together never exceed the machine. One too small for all hypervisors has the first
+    of them. Raises :class:`errors.Error` if even one share would be too small to be of use.
     """
-    count = len(_TABLE)
-    memory = (memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)) // count
-    disk = (disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)) // count
-    cpus = vcpus // count
-    if memory < _LEAST_MEMORY_MIB or disk < _LEAST_DISK_GIB or cpus < 1:
+    memory = memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)
+    disk = disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)
+    count = min(len(TABLE), memory // _LEAST_MEMORY_MIB, disk // _LEAST_DISK_GIB)
+    if count < 1:
         raise errors.Error(
-            f"the machine is too small: of its {memory_mib} MiB of memory, {disk_gib} GiB of free"
-            f" disk and {vcpus} processors each of {count} hypervisors would get {memory} MiB,"
-            f" {disk} GiB and {cpus}; the least is {_LEAST_MEMORY_MIB} MiB, {_LEAST_DISK_GIB} GiB"
-            " and 1",
+            f"the machine is too small: of its {memory_mib} MiB of memory and {disk_gib} GiB of"
+            f" free disk {memory} MiB and {disk} GiB are left for instances; the least is"
+            f" {_LEAST_MEMORY_MIB} MiB and {_LEAST_DISK_GIB} GiB",
             hint="use a larger machine, or free disk space",
         )
-    return tuple(Share(hypervisor, memory, disk, cpus) for hypervisor in _TABLE)
+    cpus, ratio = _processors(vcpus, count)
+    return tuple(
+        Share(Hypervisor(name), memory // count, disk // count, cpus, ratio)
+        for name in list(TABLE)[:count]
+    )
+
+
+def _processors(vcpus: int, count: int) -> tuple[int, float]:
+    """How many of a machine's processors each of ``count`` has, and how much of them is its own.
+
+    An inventory of VCPU is at least one: where there are fewer processors than that, one is shared.
+    """
+    if vcpus >= count:
+        return vcpus // count, 1.0
+    # Rounded down: the shares together must not exceed the machine.
+    return 1, math.floor(vcpus / count * 1000) / 1000

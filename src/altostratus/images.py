@@ -55,11 +55,13 @@ def wanted(
     hypervisor: str,
     repository: pathlib.Path = rootfs.REPOSITORY,
 ) -> ImageSpec:
-    """The image that runs these services on this hypervisor, an element for each of them."""
+    """The image that runs these services on this hypervisor: an element for each of them, and what
+    the hypervisor wants in it."""
     names = tuple(sorted(services))
+    elements = (*names, *hypervisors.entry(hypervisor).elements)
     release = repository / "releases" / RELEASE
     locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, names, locks, repository=repository)
+    return ImageSpec(names, hypervisor, elements, locks, repository=repository)
 
 
 def undercloud_image() -> ImageSpec:
@@ -103,10 +105,15 @@ def _write_ext4(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> No
     archive.write_ext4(root, target)
 
 
+def _write_disk(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+    archive.write_disk(root, target)
+
+
 _Writer = collections.abc.Callable[[ImageSpec, pathlib.Path, pathlib.Path], None]
 _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
     hypervisors.ImageForm.DOCKER_ARCHIVE: _write_docker_archive,
     hypervisors.ImageForm.FILE_SYSTEM: _write_ext4,
+    hypervisors.ImageForm.DISK: _write_disk,
 }
 
 
@@ -119,7 +126,7 @@ def _prune(folder: pathlib.Path, name: str) -> None:
 
 
 def _service_root(spec: ImageSpec) -> pathlib.Path:
-    name = "+".join(spec.services)
+    name = "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
     target = machine.cache_dir() / "roots" / f"{name}-{_root_digest(spec)[:_DIGITS]}.tar"
     if target.exists():
         return target
