@@ -14,11 +14,12 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
+    {"virtualization"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
     {"glance", "networks", "survey", "keypair", "heat"},
     {"check", "plan"},
     {"stack", "addresses"},
-    {"metadata", "spec", "observed"},
+    {"metadata", "spec", "observed", "heatenv"},
     {"images"},
     {"hypervisors", "services", "seal", "yamlfile"},
     {"model"},
@@ -27,12 +28,13 @@ _LAYERS = (
     {"machine", "registries", "capabilities"},
     {"catalog", "cloud", "credentials"},
     {"run"},
+    {"phases"},
     {"log"},
     {"errors"},
     {"__init__"},
 )
 _PURE = {
-    "addresses", "check", "errors", "hypervisors", "metadata", "model", "observed", "plan", "seal",
+    "addresses", "check", "errors", "heatenv", "hypervisors", "metadata", "model", "observed", "plan", "seal",
     "services", "spec", "stack", "yamlfile",
 }  # fmt: skip
 _IO = {
