@@ -60,6 +60,16 @@ VCPUs of this compute process's share of the node: the whole inventory of VCPU. 
 `resources:VCPU=0` reserve none of it: their instances share the processors, each up to its vcpus.
 """,
     ),
+    cfg.FloatOpt(
+        "vcpu_ratio",
+        default=1.0,
+        min=0.001,
+        max=1.0,
+        help="""
+How much of its VCPUs this compute process has to give away. Less than 1 where a node has fewer
+processors than compute processes: an inventory of VCPU is at least 1.
+""",
+    ),
     cfg.StrOpt(
         "network_host",
         help="""

@@ -22,7 +22,7 @@ def write(
     """Write an instance's config drive into a directory that only `owner` can read."""
     extra = {"admin_pass": admin_password} if admin_password else {}
     content = metadata.InstanceMetadata(
-        instance, content=files, extra_md=extra, network_info=_without_dhcp(network_info)
+        instance, content=files, extra_md=extra, network_info=without_dhcp(network_info)
     ).metadata_for_config_drive()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
@@ -31,7 +31,7 @@ def write(
     give(directory, owner)
 
 
-def _without_dhcp(network_info: Any) -> Any:
+def without_dhcp(network_info: Any) -> Any:
     """Return the same networks with fixed addresses: an instance must not lose its own while the
     DHCP agent is away, nor wait for it at boot."""
     fixed = copy.deepcopy(network_info)

@@ -1,8 +1,7 @@
 """LibvirtDriver: nova's own, made fit to share a node and to run full systems in LXC.
 
-Nova's driver is right for machines. Three things are added for LXC, at its own hooks: the config
-drive, which it writes and never attaches; the state disk; and a network whose TCP works through
-Open vSwitch's user-space datapath.
+Three things are added at its own hooks: the state disk; a network whose TCP works through Open
+vSwitch's user-space datapath; and for LXC the config drive, which Nova writes and never attaches.
 """
 
 import contextlib
@@ -19,13 +18,14 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_concurrency import processutils
 from oslo_log import log as logging
 
-from nova_altostratus import configdrive, network, resources, statedisk
+from nova_altostratus import configdrive, machine, network, resources, statedisk
 from nova_altostratus.conf import CONF
 from nova_altostratus.root import Root, do_without_helpers
 
 LOG = logging.getLogger(__name__)
 
 _CPU_PERIOD_US = 100_000
+_STATE_LINK = "disk.state"
 
 
 class MountedDirectory(vconfig.LibvirtConfigGuestFilesys):
@@ -65,6 +65,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
     def __init__(self, virtapi: Any, read_only: bool = False, root: Root | None = None) -> None:
         super().__init__(virtapi, read_only)
         self.root = root or Root()
+        if not is_lxc():
+            self.vif_driver = machine.Interfaces(self._host)
 
     def init_host(self, host: str) -> None:
         """Prepare as Nova's driver does."""
@@ -100,7 +102,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         """Keep Nova from binding ports to the compute process's own host."""
         return True
 
-    # LXC: what the domain has
+    # What the domain has
 
     def _get_guest_storage_config(
         self,
@@ -116,9 +118,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         devices = super()._get_guest_storage_config(
             context, instance, image_meta, disk_info, rescue, block_device_info, flavor, os_type
         )
-        if not is_lxc():
-            return devices
         directory = _directory(instance)
+        if not is_lxc():
+            if statedisk.wanted(instance):
+                devices.append(machine.state_drive(directory / _STATE_LINK))
+            return devices
         if nova_configdrive.required_by(instance):
             source = directory / "config_drive"
             devices.append(MountedDirectory(source, configdrive.TARGET, read_only=True))
@@ -144,7 +148,9 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         self, context: Any, instance: Any, injection_info: Any, rescue: bool = False
     ) -> None:
         if not is_lxc():
-            super()._create_configdrive(context, instance, injection_info, rescue)
+            fixed = configdrive.without_dhcp(injection_info.network_info)
+            given = injection_info._replace(network_info=fixed)
+            super()._create_configdrive(context, instance, given, rescue)
             return
         instance.device_metadata = self._build_device_metadata(context, instance)
         if nova_configdrive.required_by(instance):
@@ -157,17 +163,20 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
                 user_base(),
             )
 
-    # LXC: its life
+    # Its life
 
     @contextlib.contextmanager
     def _lxc_disk_handler(
         self, context: Any, instance: Any, image_meta: Any, block_device_info: Any
     ) -> Iterator[None]:
-        """Have root file system and state disk there, owned by the instance, while it starts."""
+        """Have root file system and state disk there, owned by the instance, while it starts.
+
+        Nova enters it for machines as well, and does nothing in it.
+        """
         with contextlib.ExitStack() as held:
             if is_lxc():
                 self._own_root(instance)
-                self._hold_state_disk(instance, held)
+            self._hold_state_disk(instance, held)
             held.enter_context(
                 super()._lxc_disk_handler(context, instance, image_meta, block_device_info)
             )
@@ -207,10 +216,18 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
 
     def _hold_state_disk(self, instance: Any, held: contextlib.ExitStack) -> None:
         disk = statedisk.wanted(instance)
-        if disk:
-            statedisk.prepare(disk, self.root)
-            at = _directory(instance) / "state"
+        if disk is None:
+            return
+        statedisk.prepare(disk, self.root)
+        at = _directory(instance) / "state"
+        if is_lxc():
             held.enter_context(statedisk.mounted(disk, at, user_base(), self.root))
+            return
+        held.enter_context(statedisk.attached(disk, at, self.root))
+        # Nova makes each file of a domain anew that it does not find beside the instance's others.
+        link = _directory(instance) / _STATE_LINK
+        link.unlink(missing_ok=True)
+        link.symlink_to(disk.path)
 
     def _create_guest(
         self,
@@ -229,7 +246,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             pause=pause,
             post_xml_callback=post_xml_callback,
         )
-        if is_lxc() and (power_on or pause):
+        if power_on or pause:
             self._fit_to_switch(instance)
         return guest
 
@@ -240,6 +257,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             return
         for vif in unsafe:
             network.raise_outer_end(vif["devname"], self.root)
+        if not is_lxc():
+            return
         # Asked anew: libvirt does not tell the id to whom it started the domain for.
         pid = first_process(self._host.get_guest(instance).id)
         for name in network.Network(self.root, None).names(pid):

@@ -26,13 +26,14 @@ def inventory() -> dict[str, dict[str, Any]]:
     """Return the share as placement's inventory."""
     share = CONF.altostratus
     totals = {orc.MEMORY_MB: share.memory_mb, orc.DISK_GB: share.disk_gb, orc.VCPU: share.vcpus}
+    ratios = {orc.VCPU: share.vcpu_ratio}
     return {
         name: {
             "total": total,
             "min_unit": 1,
             "max_unit": total,
             "step_size": 1,
-            "allocation_ratio": 1.0,
+            "allocation_ratio": ratios.get(name, 1.0),
             "reserved": 0,
         }
         for name, total in totals.items()

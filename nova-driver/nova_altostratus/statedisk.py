@@ -1,7 +1,8 @@
 """State disks: ext4 files mounted at /mnt/state that outlive the instances they belong to.
 
-Docker and LXC instances use the same files. A mount lives as long as the container that holds it:
-it is made just before the container starts and taken away from the machine's own view right after.
+Instances of all hypervisors use the same files. A mount lives as long as the container that holds
+it: it is made just before the container starts and taken away from the machine's own view right
+after. A machine under QEMU gets the file itself as a drive.
 """
 
 import fcntl
@@ -73,8 +74,9 @@ def prepare(disk: StateDisk, root: Root) -> bool:
 
     :raises StateDiskError: it is in use and cannot be grown
     """
-    disk.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(disk.path):
+        # QEMU, which is not root, must get at a file that libvirt has given it.
+        disk.path.parent.chmod(0o711)
         if not disk.path.exists():
             _format(disk, root)
             return True
@@ -92,21 +94,39 @@ def mounted(disk: StateDisk, at: Path, base: int, root: Root) -> Iterator[None]:
 
     :raises StateDiskError: another instance has it, or it cannot be mounted
     """
+    with _locked(disk.path), _mounted(disk.path, at, base, root):
+        yield
+
+
+@contextmanager
+def attached(disk: StateDisk, at: Path, root: Root) -> Iterator[None]:
+    """Keep a state disk free while a machine starts that opens it, its files owned from 0 on.
+
+    :raises StateDiskError: another instance has it, or it cannot be mounted
+    """
     with _locked(disk.path):
-        at.mkdir(mode=0o700, exist_ok=True)
-        detach(at, root)
+        with _mounted(disk.path, at, 0, root):
+            """The files are given to the ids that the machine itself uses."""
         _refuse_in_use(disk.path, root)
-        make_loop_nodes(root)
-        try:
-            root.run("mount", "-t", "ext4", "-o", "loop,nosuid,nodev", str(disk.path), str(at))
-        except processutils.ProcessExecutionError as error:
-            reason = f"cannot be mounted at {at}: {str(error.stderr).strip()}"
-            raise StateDiskError(path=disk.path, reason=reason) from error
-        try:
-            shift(at, base)
-            yield
-        finally:
-            detach(at, root)
+        yield
+
+
+@contextmanager
+def _mounted(path: Path, at: Path, base: int, root: Root) -> Iterator[None]:
+    at.mkdir(mode=0o700, exist_ok=True)
+    detach(at, root)
+    _refuse_in_use(path, root)
+    make_loop_nodes(root)
+    try:
+        root.run("mount", "-t", "ext4", "-o", "loop,nosuid,nodev", str(path), str(at))
+    except processutils.ProcessExecutionError as error:
+        reason = f"cannot be mounted at {at}: {str(error.stderr).strip()}"
+        raise StateDiskError(path=path, reason=reason) from error
+    try:
+        shift(at, base)
+        yield
+    finally:
+        detach(at, root)
 
 
 def release(disk: StateDisk) -> None:
@@ -179,10 +199,20 @@ def _format(disk: StateDisk, root: Root) -> None:
 def _refuse_in_use(path: Path, root: Root) -> None:
     # A container that has just died gives its loop device back a moment later.
     deadline = time.monotonic() + _FREE_TIMEOUT_S
-    while devices := root.run("losetup", "--associated", str(path)).strip():
+    while user := _user(path, root):
         if time.monotonic() > deadline:
-            raise StateDiskError(path=path, reason=f"is in use by another instance ({devices})")
+            raise StateDiskError(path=path, reason=f"is in use by another instance ({user})")
         time.sleep(0.05)
+
+
+def _user(path: Path, root: Root) -> str:
+    """Return what has a file open: a container's loop device, or QEMU, which locks it."""
+    with path.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return "a machine under QEMU"
+    return root.run("losetup", "--associated", str(path)).strip()
 
 
 def _lock_of(path: Path) -> Path:
@@ -191,7 +221,7 @@ def _lock_of(path: Path) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     with open(_lock_of(path), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -6,9 +6,10 @@ import io
 import json
 import pathlib
 import platform
+import struct
 import tarfile
 
-from altostratus import layers, run
+from altostratus import errors, layers, run
 
 # The state of systemd in a container: what the engine needs to know to start and stop it.
 _CONFIG = {"Cmd": ["/sbin/init"], "StopSignal": "SIGRTMIN+3", "Env": ["container=docker"]}
@@ -16,6 +17,17 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _BLOCK = 4096
 _SLACK = 64 * 1024 * 1024
 _CHUNK = 1024 * 1024
+_SECTOR = 512
+# Where the one partition of a disk begins. What loads the kernel lies before it.
+_PARTITION = 2048 * _SECTOR
+_BOOT = "usr/lib/altostratus/boot.img"
+_CORE = "usr/lib/altostratus/core.img"
+_BOOT_CODE = 440
+_TABLE = 446
+_LINUX = 0x83
+_ACTIVE = 0x80
+# In place of cylinders, heads and sectors: too large for them, see the sector numbers.
+_NO_GEOMETRY = b"\xfe\xff\xff"
 
 
 def write_docker_archive(
@@ -64,23 +76,62 @@ def _write_layers(parts: tuple[pathlib.Path, ...], target: pathlib.Path, tag: st
 def write_ext4(root: pathlib.Path, target: pathlib.Path) -> None:
     """Unpack the root into an unpartitioned, sparse ext4 image just large enough for it."""
     new = target.with_name(f"{target.name}.new")
-    new.unlink(missing_ok=True)
+    _make_file_system(root, new, 0)
+    new.replace(target)
+
+
+def write_disk(root: pathlib.Path, target: pathlib.Path) -> None:
+    """Unpack the root, one with the element ``vm``, into a sparse disk that a BIOS boots."""
+    new = target.with_name(f"{target.name}.new")
+    _make_file_system(root, new, _PARTITION)
+    with tarfile.open(root, "r:") as archive:
+        boot, core = (_member(archive, name) for name in (_BOOT, _CORE))
+    if len(core) > _PARTITION - _SECTOR:
+        raise errors.Error(f"{_CORE} has {len(core)} bytes: too many to lie before the partition")
+    with new.open("r+b") as image:
+        # The core image is expected right behind the boot sector, and there it is.
+        image.write(boot[:_BOOT_CODE])
+        image.seek(_TABLE)
+        image.write(_partition_table(new.stat().st_size))
+        image.write(core)
+    new.replace(target)
+
+
+def _partition_table(size: int) -> bytes:
+    """The end of the first sector of a disk with one partition up to its end."""
+    first, count = _PARTITION // _SECTOR, (size - _PARTITION) // _SECTOR
+    entry = struct.pack("<B3sB3sII", _ACTIVE, _NO_GEOMETRY, _LINUX, _NO_GEOMETRY, first, count)
+    return entry.ljust(_SECTOR - _TABLE - 2, b"\0") + b"\x55\xaa"
+
+
+def _make_file_system(root: pathlib.Path, image: pathlib.Path, offset: int) -> None:
+    """Unpack the root into a new ext4 file system at the end of a file."""
+    image.unlink(missing_ok=True)
     size, files = _content(root)
-    with new.open("wb") as image:
-        image.truncate(size)
+    with image.open("wb") as file:
+        file.truncate(offset + size)
     # lazy_itable_init leaves the inode tables as holes: the image stays sparse.
-    options = ["-q", "-F", "-m", "0", "-N", str(files * 2), "-J", "size=16"]
-    run.run(["mkfs.ext4", *options, "-E", "lazy_itable_init=1,nodiscard", str(new)])
+    extended = f"lazy_itable_init=1,nodiscard,offset={offset}"
+    options = ["-q", "-F", "-m", "0", "-N", str(files * 2), "-J", "size=16", "-E", extended]
+    run.run(["mkfs.ext4", *options, str(image), f"{size // 1024}k"])
     # In a mount namespace of its own the mount, and with it the loop device, ends with
     # the process, however that ends.
     script = (
-        'mount -t tmpfs none /mnt && mkdir /mnt/root && mount -o loop,noatime "$0" /mnt/root'
+        'mount -t tmpfs none /mnt && mkdir /mnt/root && mount -o "$2" "$0" /mnt/root'
         " && tar -C /mnt/root --numeric-owner --xattrs --xattrs-include='*' -xf \"$1\""
         " && umount /mnt/root"
     )
-    namespace = ["unshare", "--mount", "--propagation", "private"]
-    run.run([*namespace, "setpriv", "--pdeathsig", "KILL", "sh", "-c", script, str(new), str(root)])
-    new.replace(target)
+    run.run([
+        "unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL",
+        "sh", "-c", script, str(image), str(root), f"loop,noatime,offset={offset}",
+    ])  # fmt: skip
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    """The content of a file; diskimage-builder's archives begin all names with a dot."""
+    content = archive.extractfile(f"./{name}")
+    assert content is not None, f"{name} is a file"
+    return content.read()
 
 
 def _content(root: pathlib.Path) -> tuple[int, int]:

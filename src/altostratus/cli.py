@@ -1,14 +1,11 @@
 """The command line: parse, call one function, print; the only place that ends the process."""
 
-import collections.abc
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import sys
 import tempfile
-import time
 import traceback
 from typing import Any
 
@@ -16,9 +13,10 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_image, errors, log, spec, yamlfile
+from altostratus import cli_image, errors, heatenv, log, spec, yamlfile
 from altostratus.errors import Exit
 from altostratus.model import Overcloud
+from altostratus.phases import Phases
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _QUICKSTART = _ROOT / "examples" / "quickstart.yaml"
@@ -31,7 +29,7 @@ _file = click.argument(
 _hypervisor = click.option(
     "--hypervisor",
     metavar="NAME",
-    help="Where instances run that do not say it themselves; comes before the file's default.",
+    help="Where instances run that do not say it themselves; comes before HEAT_ENV and the file.",
 )
 
 
@@ -84,15 +82,23 @@ def _bug() -> int:
     return Exit.BUG
 
 
-def _load(file: pathlib.Path, hypervisor: str | None) -> tuple[Overcloud, yamlfile.Document]:
-    try:
-        text = file.read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise errors.Error(f"{file} cannot be read: {exc}") from exc
+def load(file: pathlib.Path, hypervisor: str | None) -> tuple[Overcloud, yamlfile.Document]:
+    """The overcloud that a file describes; an environment file may say where its instances run."""
+    environment = os.environ.get(heatenv.VARIABLE)
+    if environment and hypervisor is None:
+        hypervisor = heatenv.hypervisor(_text(pathlib.Path(environment)), environment)
+    text = _text(file)
     name = str(file)
     if file.is_absolute() and file.is_relative_to(pathlib.Path.cwd()):
         name = str(file.relative_to(pathlib.Path.cwd()))
     return spec.parse(text, name, hypervisor), yamlfile.parse(text, name)
+
+
+def _text(file: pathlib.Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise errors.Error(f"{file} cannot be read: {exc}") from exc
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -107,16 +113,17 @@ def cli(debug: bool) -> None:
 @_hypervisor
 def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     """Bring up an undercloud on this machine and deploy FILE's overcloud on it."""
-    from altostratus import deploy, machine, node, status, undercloud, verify
+    from altostratus import deploy, machine, node, status, undercloud, verify, virtualization
 
-    overcloud, document = _load(file, hypervisor)
+    overcloud, document = load(file, hypervisor)
     deploy.check_machine(overcloud, document)
-    phases = _Phases()
+    phases = Phases()
     with phases.phase("prepare the machine"):
         machine.prepare()
     with phases.phase("undercloud"):
         undercloud.up(node.undercloud(overcloud))
         verify.undercloud()
+        log.info(virtualization.to_text(virtualization.read()))
     with phases.phase("overcloud"):
         deployment = deploy.prepare(overcloud, document)
         deploy.execute(deployment)
@@ -148,11 +155,12 @@ def undercloud() -> None:
 @undercloud.command("up")
 def undercloud_up() -> None:
     """Bring it up, or finish bringing it up."""
-    from altostratus import machine, node, undercloud, verify
+    from altostratus import machine, node, undercloud, verify, virtualization
 
     machine.prepare()
     undercloud.up(node.undercloud())
     verify.undercloud()
+    log.info(virtualization.to_text(virtualization.read()))
 
 
 @undercloud.command("down")
@@ -166,10 +174,12 @@ def undercloud_down() -> None:
 @undercloud.command("status")
 def undercloud_status() -> int:
     """Say what it is at; exit status 1 if it is not there."""
-    from altostratus import undercloud
+    from altostratus import undercloud, virtualization
 
     state = undercloud.status()
     click.echo(f"undercloud: {state or 'there is none'}")
+    if state == "configured":
+        click.echo(virtualization.to_text(virtualization.read()))
     return Exit.DONE if state else Exit.FAILED
 
 
@@ -197,7 +207,7 @@ def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
     """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
     from altostratus import deploy, undercloud
 
-    wanted, document = _load(file, hypervisor)
+    wanted, document = load(file, hypervisor)
     if undercloud.status() is None:
         deploy.check_machine(wanted, document)
         click.echo(f"{file}: nothing wrong in it; no undercloud here to check it against")
@@ -222,7 +232,7 @@ def overcloud_plan(
     """Say what deploying would do, and why; change nothing."""
     from altostratus import deploy, plan
 
-    made = deploy.prepare(*_load(file, hypervisor)).plan
+    made = deploy.prepare(*load(file, hypervisor)).plan
     if out:
         out.write_text(plan.to_json(made))
     click.echo(plan.to_json(made) if as_json else plan.to_text(made), nl=False)
@@ -242,7 +252,7 @@ def overcloud_deploy(file: pathlib.Path, hypervisor: str | None, kept: pathlib.P
     """Deploy FILE's overcloud, or bring it to what FILE says."""
     from altostratus import deploy, plan, status
 
-    overcloud, document = _load(file, hypervisor)
+    overcloud, document = load(file, hypervisor)
     deployment = deploy.prepare(overcloud, document)
     if kept and _read_plan(kept) != deployment.plan.as_data():
         raise errors.StalePlan(
@@ -272,7 +282,7 @@ def overcloud_verify(file: pathlib.Path, hypervisor: str | None) -> None:
     """Use the overcloud as its users would."""
     from altostratus import verify
 
-    verify.overcloud(_load(file, hypervisor)[0])
+    verify.overcloud(load(file, hypervisor)[0])
     click.echo("verified")
 
 
@@ -284,7 +294,7 @@ def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) 
     """Say what the overcloud is at."""
     from altostratus import status
 
-    found = status.read(_load(file, hypervisor)[0])
+    found = status.read(load(file, hypervisor)[0])
     shown = json.dumps(dataclasses.asdict(found), indent=2) + "\n"
     click.echo(shown if as_json else status.to_text(found), nl=False)
 
@@ -295,31 +305,10 @@ def overcloud_delete(file: pathlib.Path) -> None:
     """Remove the overcloud with all its state."""
     from altostratus import deploy
 
-    wanted, _ = _load(file, None)
+    wanted, _ = load(file, None)
     was_there = deploy.delete(wanted.name)
     there = "deleted" if was_there else "there was nothing of it"
     click.echo(f"overcloud {wanted.name}: {there}")
-
-
-class _Phases:
-    """How long each part of a run took."""
-
-    def __init__(self) -> None:
-        self._took: list[tuple[str, float]] = []
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> collections.abc.Iterator[None]:
-        """Time what is done inside ``with``."""
-        log.info(f"== {name}")
-        start = time.monotonic()
-        yield
-        self._took.append((name, time.monotonic() - start))
-
-    def to_text(self) -> str:
-        """One line per phase, and the sum."""
-        total = sum(seconds for _, seconds in self._took)
-        lines = [f"{name:20} {seconds:7.1f} s" for name, seconds in [*self._took, ("sum", total)]]
-        return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import collections.abc
 import dataclasses
 import enum
+import math
 
 from altostratus import errors
 from altostratus.model import Hypervisor, Overcloud, Share
@@ -18,6 +19,7 @@ class ImageForm(enum.StrEnum):
 
     DOCKER_ARCHIVE = "tar"
     FILE_SYSTEM = "raw"
+    DISK = "img"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Entry:
 
     ``hypervisor_type`` is Nova's word for it on images, ``trait`` what its compute processes
     offer and images and flavors ask for, ``template`` the provider template in ``heat/`` with
-    ``server`` as the name of its server.
+    ``server`` as the name of its server, ``elements`` what its images have besides the services'.
     """
 
     hypervisor_type: str
@@ -38,6 +40,7 @@ class Entry:
     compute_driver: str
     virt_type: str | None = None
     disk_format: str = "raw"
+    elements: tuple[str, ...] = ()
 
     @property
     def image_suffix(self) -> str:
@@ -55,8 +58,8 @@ class Entry:
         return {"hypervisor_type": self.hypervisor_type, f"trait:{self.trait}": "required"}
 
 
-_TABLE = {
-    Hypervisor.DOCKER: Entry(
+TABLE = {
+    "docker": Entry(
         hypervisor_type="docker",
         image_form=ImageForm.DOCKER_ARCHIVE,
         container_format="docker",
@@ -65,7 +68,7 @@ _TABLE = {
         server="docker_server",
         compute_driver="altostratus.DockerDriver",
     ),
-    Hypervisor.LXC: Entry(
+    "lxc": Entry(
         hypervisor_type="lxc",
         image_form=ImageForm.FILE_SYSTEM,
         container_format="bare",
@@ -75,22 +78,34 @@ _TABLE = {
         compute_driver="altostratus.LibvirtDriver",
         virt_type="lxc",
     ),
+    "kvm": Entry(
+        hypervisor_type="qemu",
+        image_form=ImageForm.DISK,
+        container_format="bare",
+        trait="CUSTOM_HYPERVISOR_KVM",
+        template="kvm.yaml",
+        server="kvm_server",
+        compute_driver="altostratus.LibvirtDriver",
+        # A node on which hardware virtualisation works makes it "kvm": element libvirt-qemu.
+        virt_type="qemu",
+        elements=("vm",),
+    ),
 }
 
 
 def entry(hypervisor: Hypervisor | str) -> Entry:
     """What there is to know about a hypervisor."""
-    return _TABLE[Hypervisor(hypervisor)]
+    return TABLE[hypervisor]
 
 
 def of_type(hypervisor_type: str) -> Entry | None:
     """What there is to know about the hypervisor that Nova calls so, if it is one of ours."""
-    return next((one for one in _TABLE.values() if one.hypervisor_type == hypervisor_type), None)
+    return next((one for one in TABLE.values() if one.hypervisor_type == hypervisor_type), None)
 
 
 def names() -> tuple[str, ...]:
     """The hypervisors that can be deployed to."""
-    return tuple(str(name) for name in _TABLE)
+    return tuple(TABLE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,22 +134,23 @@ def shares(memory_mib: int, disk_gib: int, vcpus: int, wanted: Needs) -> tuple[S
     """Split what a machine has, less what the undercloud needs itself.
 
     Each hypervisor gets what is wanted of it, and an even part of what is left; the shares
-    together never exceed the machine. Raises :class:`errors.Error` if the machine is too small
+    together never exceed the machine. One too small for all hypervisors has those that are wanted,
+    and the first of the others. Raises :class:`errors.Error` if even one share would be too small
     to be of use.
     """
-    count = len(_TABLE)
     memory = memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)
     disk = disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)
-    cpus = vcpus // count
-    if memory < count * _LEAST_MEMORY_MIB or disk < count * _LEAST_DISK_GIB or cpus < 1:
+    count = min(len(TABLE), memory // _LEAST_MEMORY_MIB, disk // _LEAST_DISK_GIB)
+    if count < 1:
         raise errors.Error(
-            f"the machine is too small: of its {memory_mib} MiB of memory, {disk_gib} GiB of free"
-            f" disk and {vcpus} processors, {memory} MiB and {disk} GiB are left for {count}"
-            f" hypervisors; the least for each is {_LEAST_MEMORY_MIB} MiB, {_LEAST_DISK_GIB} GiB"
-            " and 1 processor",
+            f"the machine is too small: of its {memory_mib} MiB of memory and {disk_gib} GiB of"
+            f" free disk {memory} MiB and {disk} GiB are left for instances; the least is"
+            f" {_LEAST_MEMORY_MIB} MiB and {_LEAST_DISK_GIB} GiB",
             hint="use a larger machine, or free disk space",
         )
-    return _divide(memory, disk, dict.fromkeys(_TABLE, cpus), wanted)
+    chosen = sorted(map(Hypervisor, TABLE), key=lambda name: name not in wanted)[:count]
+    cpus, ratio = _processors(vcpus, count)
+    return _divide(memory, disk, tuple(Share(name, 0, 0, cpus, ratio) for name in chosen), wanted)
 
 
 def fit(kept: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
@@ -143,23 +159,34 @@ def fit(kept: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
         return kept
     memory = sum(share.memory_mib for share in kept)
     disk = sum(share.disk_gib for share in kept)
-    return _divide(memory, disk, {share.hypervisor: share.vcpus for share in kept}, wanted)
+    return _divide(memory, disk, kept, wanted)
 
 
 def _suffices(share: Share, wanted: Need) -> bool:
     return wanted.memory_mib <= share.memory_mib and wanted.disk_gib <= share.disk_gib
 
 
-def _divide(
-    memory: int, disk: int, vcpus: collections.abc.Mapping[Hypervisor, int], wanted: Needs
-) -> tuple[Share, ...]:
+def _divide(memory: int, disk: int, among: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
     """Too much wanted is left to the checks of deployments, which say by how much."""
-    first = [wanted.get(hypervisor, Need()) for hypervisor in vcpus]
+    first = [wanted.get(share.hypervisor, Need()) for share in among]
     if sum(one.memory_mib for one in first) > memory or sum(one.disk_gib for one in first) > disk:
-        first = [Need() for _ in vcpus]
+        first = [Need() for _ in among]
     spare_memory = (memory - sum(one.memory_mib for one in first)) // len(first)
     spare_disk = (disk - sum(one.disk_gib for one in first)) // len(first)
     return tuple(
-        Share(hypervisor, one.memory_mib + spare_memory, one.disk_gib + spare_disk, cpus)
-        for (hypervisor, cpus), one in zip(vcpus.items(), first, strict=True)
+        dataclasses.replace(
+            share, memory_mib=one.memory_mib + spare_memory, disk_gib=one.disk_gib + spare_disk
+        )
+        for share, one in zip(among, first, strict=True)
     )
+
+
+def _processors(vcpus: int, count: int) -> tuple[int, float]:
+    """How many of a machine's processors each of ``count`` has, and how much of them is its own.
+
+    An inventory of VCPU is at least one: where there are fewer processors than that, one is shared.
+    """
+    if vcpus >= count:
+        return vcpus // count, 1.0
+    # Rounded down: the shares together must not exceed the machine.
+    return 1, math.floor(vcpus / count * 1000) / 1000

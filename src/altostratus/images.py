@@ -59,11 +59,13 @@ def wanted(
     repository: pathlib.Path = rootfs.REPOSITORY,
     debian: str = DEBIAN,
 ) -> ImageSpec:
-    """The image that runs these services on this hypervisor, an element for each of them."""
+    """The image that runs these services on this hypervisor: an element for each of them, and what
+    the hypervisor wants in it."""
     names = tuple(sorted(services))
+    elements = (*names, *hypervisors.entry(hypervisor).elements)
     release = repository / "releases" / RELEASE
     locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, names, locks, debian=debian, repository=repository)
+    return ImageSpec(names, hypervisor, elements, locks, debian=debian, repository=repository)
 
 
 def undercloud_image() -> ImageSpec:
@@ -160,10 +162,15 @@ def _write_ext4(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> No
     archive.write_ext4(root, target)
 
 
+def _write_disk(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+    archive.write_disk(root, target)
+
+
 _Writer = collections.abc.Callable[[ImageSpec, pathlib.Path, pathlib.Path], None]
 _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
     hypervisors.ImageForm.DOCKER_ARCHIVE: _write_docker_archive,
     hypervisors.ImageForm.FILE_SYSTEM: _write_ext4,
+    hypervisors.ImageForm.DISK: _write_disk,
 }
 
 
@@ -176,7 +183,7 @@ def _prune(newest: pathlib.Path) -> None:
 
 
 def _service_root(spec: ImageSpec) -> pathlib.Path:
-    name = "+".join(spec.services)
+    name = "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
     target = _root_path(name, _root_digest(spec))
     if target.exists():
         return target

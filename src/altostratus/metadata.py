@@ -167,7 +167,13 @@ def catalog(
 def shares_of(tree: Tree) -> tuple[Share, ...]:
     """The shares that an undercloud's metadata was made from."""
     return tuple(
-        Share(Hypervisor(name), one["memory_mb"], one["disk_gb"], one["vcpus"])
+        Share(
+            Hypervisor(name),
+            one["memory_mb"],
+            one["disk_gb"],
+            one["vcpus"],
+            one.get("vcpu_ratio", 1.0),
+        )
         for name, one in tree["nova"]["compute"].items()
     )
 
@@ -236,5 +242,6 @@ def _compute_process(wanted: Undercloud, share: Share) -> Tree:
         "memory_mb": share.memory_mib,
         "disk_gb": share.disk_gib,
         "vcpus": share.vcpus,
+        "vcpu_ratio": share.vcpu_ratio,
     }
     return process | ({"virt_type": entry.virt_type} if entry.virt_type else {})

@@ -1,8 +1,8 @@
 """What an operator wants, parsed and complete: plain immutable data."""
 
 import dataclasses
-import enum
 import ipaddress
+import typing
 
 # What images are made of where nobody says otherwise.
 DEBIAN = "bookworm"
@@ -12,11 +12,8 @@ INTERNAL = "internal_api"
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
 
-class Hypervisor(enum.StrEnum):
-    """What an instance runs on."""
-
-    DOCKER = "docker"
-    LXC = "lxc"
+# What an instance runs on: a name in the table of ``hypervisors``, which alone says what there is.
+Hypervisor = typing.NewType("Hypervisor", str)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,12 +58,16 @@ class Overcloud:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Share:
-    """The part of a node that one compute process gives to its instances."""
+    """The part of a node that one compute process gives to its instances.
+
+    ``vcpus`` times ``vcpu_ratio`` is its part of the processors, which can be less than one.
+    """
 
     hypervisor: Hypervisor
     memory_mib: int
     disk_gib: int
     vcpus: int
+    vcpu_ratio: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

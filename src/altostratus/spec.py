@@ -44,13 +44,12 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
         findings += [_translate(document, error) for error in exc.errors(include_url=False)]
     findings += _cross_checks(document)
     if hypervisor is not None and hypervisor not in hypervisors.names():
-        findings.append(document.finding((), *_unknown("hypervisor", hypervisor, _HYPERVISORS)))
+        findings.append(
+            document.finding((), *_unknown("hypervisor", hypervisor, hypervisors.names()))
+        )
     if findings or parsed is None:
         raise errors.FindingsError(tuple(findings))
     return _model(parsed, hypervisor)
-
-
-_HYPERVISORS = hypervisors.names()
 
 
 def _unknown(what: str, given: str, known: collections.abc.Iterable[str]) -> tuple[str, str | None]:
@@ -78,8 +77,8 @@ def _check_service(name: str) -> str:
 
 
 def _check_hypervisor(name: str) -> str:
-    if name not in _HYPERVISORS:
-        raise _fail(*_unknown("hypervisor", name, _HYPERVISORS))
+    if name not in hypervisors.names():
+        raise _fail(*_unknown("hypervisor", name, hypervisors.names()))
     return name
 
 

@@ -1,12 +1,15 @@
 """State disks: which one an instance gets, and what happens to the file on real loop devices."""
 
+import fcntl
 import os
+import struct
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import PROJECT, new_instance
+from doubles import FakeRoot
 from nova_altostratus import statedisk
 from nova_altostratus.root import Root
 from nova_altostratus.statedisk import StateDisk, StateDiskError
@@ -125,6 +128,41 @@ def test_disk_in_use_is_refused(
             pass
     finally:
         subprocess.run(["umount", other], check=True)
+
+
+def test_disk_that_qemu_has_open_is_refused(
+    disk: StateDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statedisk, "_FREE_TIMEOUT_S", 0.2)
+    disk.path.parent.mkdir(parents=True)
+    disk.path.write_bytes(bytes(4096))
+    with disk.path.open("r+b") as file:
+        # As QEMU does for each thing that it does with an image: a lock of the open file.
+        lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, 100, 1, 0)
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, lock)
+        for hold in (
+            statedisk.mounted(disk, tmp_path / "state", 0, FakeRoot()),
+            statedisk.attached(disk, tmp_path / "state", FakeRoot()),
+        ):
+            with pytest.raises(StateDiskError, match="under QEMU"), hold:
+                pass
+
+
+@on_loop_devices
+def test_disk_of_a_container_comes_back_to_the_ids_of_a_machine(
+    disk: StateDisk, tmp_path: Path
+) -> None:
+    at = tmp_path / "state"
+    statedisk.prepare(disk, Root())
+    with statedisk.mounted(disk, at, BASE, Root()):
+        (at / "data").write_text("kept")
+        os.chown(at / "data", BASE + 101, BASE + 102)
+    with statedisk.attached(disk, at, Root()):
+        assert not at.is_mount()
+        assert not _loops(disk)
+    with statedisk.mounted(disk, at, 0, Root()):
+        found = (at / "data").stat()
+    assert (found.st_uid, found.st_gid) == (101, 102)
 
 
 @on_loop_devices

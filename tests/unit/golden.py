@@ -14,7 +14,18 @@ from typing import Any
 
 import pydantic
 
-from altostratus import addresses, check, errors, images, metadata, plan, spec, stack, yamlfile
+from altostratus import (
+    addresses,
+    check,
+    errors,
+    hypervisors,
+    images,
+    metadata,
+    plan,
+    spec,
+    stack,
+    yamlfile,
+)
 from altostratus.model import Hypervisor, Overcloud
 from altostratus.observed import (
     Control,
@@ -26,7 +37,7 @@ from altostratus.observed import (
     Stack,
 )
 
-TEMPLATES = {f"{name}.yaml": f"the template of {name}\n" for name in Hypervisor}
+TEMPLATES = {f"{name}.yaml": f"the template of {name}\n" for name in hypervisors.names()}
 _OBSERVED = pydantic.TypeAdapter(Observed)
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
@@ -102,7 +113,10 @@ def empty_undercloud() -> Observed:
     return Observed(
         control=Control(_CONTROL, _CONTROL[20], _CONTROL[250]),
         networks=(NeutronNetwork("control", None, (_CONTROL,), None, "control"),),
-        providers=tuple(Provider(f"undercloud-{hv}", hv, 6144, 20) for hv in Hypervisor),
+        providers=tuple(
+            Provider(f"undercloud-{name}", Hypervisor(name), 6144, 20)
+            for name in hypervisors.names()
+        ),
     )
 
 

@@ -14,12 +14,12 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cli_image"},
+    {"cli_image", "virtualization"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
     {"baseline", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
-    {"metadata", "spec", "observed"},
+    {"metadata", "spec", "observed", "heatenv"},
     {"inventory"},
     {"images", "sections"},
     {"hypervisors", "services", "seal", "yamlfile"},
@@ -29,13 +29,14 @@ _LAYERS = (
     {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials"},
     {"run"},
+    {"phases"},
     {"log"},
     {"errors"},
     {"__init__"},
 )
 _PURE = {
-    "addresses", "check", "errors", "hypervisors", "metadata", "model", "observed", "plan", "seal",
-    "sections", "services", "spec", "stack", "yamlfile",
+    "addresses", "check", "errors", "heatenv", "hypervisors", "metadata", "model", "observed",
+    "plan", "seal", "sections", "services", "spec", "stack", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",

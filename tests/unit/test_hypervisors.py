@@ -1,31 +1,80 @@
-"""A machine's shares: as much as is wanted of each hypervisor, and never more than the machine."""
+"""How a machine is shared among the hypervisors, and what one more of them takes."""
 
 import pytest
 
-from altostratus import errors, hypervisors
-from altostratus.hypervisors import Need
-from altostratus.model import Hypervisor, Share
+from altostratus import errors, hypervisors, images, metadata, plan, spec, stack
+from altostratus.hypervisors import Entry, ImageForm, Need
+from altostratus.model import Hypervisor, Share, Undercloud
+from tests.unit import golden
 
-DOCKER, LXC = Hypervisor.DOCKER, Hypervisor.LXC
+DOCKER, LXC, KVM = map(Hypervisor, ("docker", "lxc", "kvm"))
+FAKE = Entry(
+    hypervisor_type="fake",
+    image_form=ImageForm.FILE_SYSTEM,
+    container_format="bare",
+    trait="CUSTOM_HYPERVISOR_FAKE",
+    template="fake.yaml",
+    server="fake_server",
+    compute_driver="fake.FakeDriver",
+)
+CLOUD = """
+overcloud: demo
+instances:
+  database: {services: [mariadb], hypervisor: fake}
+  identity: {services: [keystone]}
+"""
 
 
-@pytest.mark.parametrize("wanted", [{}, {DOCKER: Need(9000, 24)}, {LXC: Need(90000, 1)}])
-def test_shares_never_exceed_the_machine(wanted: hypervisors.Needs) -> None:
+@pytest.mark.parametrize("memory_mib", [4096, 11674, 12288, 24000, 190_000])
+@pytest.mark.parametrize("disk_gib", [12, 25, 36, 48, 1000])
+@pytest.mark.parametrize("vcpus", [1, 2, 3, 4, 7, 64])
+def test_shares_together_never_exceed_the_machine(
+    memory_mib: int, disk_gib: int, vcpus: int
+) -> None:
+    shares = hypervisors.shares(memory_mib, disk_gib, vcpus, {})
+    assert shares
+    assert sum(share.memory_mib for share in shares) < memory_mib
+    assert sum(share.disk_gib for share in shares) < disk_gib
+    assert sum(share.vcpus * share.vcpu_ratio for share in shares) <= vcpus
+    for share in shares:
+        assert share.vcpus >= 1
+        assert share.vcpu_ratio > 0
+
+
+def test_every_hypervisor_has_a_share_of_a_machine_of_two_processors() -> None:
+    shares = hypervisors.shares(24000, 48, 2, {})
+    assert [share.hypervisor for share in shares] == list(hypervisors.names())
+    assert {(share.vcpus, share.vcpu_ratio) for share in shares} == {(1, 0.666)}
+
+
+def test_the_smallest_machine_has_the_first_hypervisors() -> None:
+    shares = hypervisors.shares(11674, 25, 2, {})
+    assert [share.hypervisor for share in shares] == ["docker", "lxc"]
+    # The quickstart: two services on docker.
+    assert shares[0].disk_gib == 6
+
+
+def test_machine_without_room_for_any_is_refused() -> None:
+    with pytest.raises(errors.Error, match="too small"):
+        hypervisors.shares(24000, 9, 2, {})
+
+
+@pytest.mark.parametrize("wanted", [{DOCKER: Need(9000, 24)}, {LXC: Need(90000, 1)}])
+def test_shares_that_are_wanted_do_not_exceed_it_either(wanted: hypervisors.Needs) -> None:
     found = hypervisors.shares(24000, 60, 2, wanted)
     assert sum(one.memory_mib for one in found) <= 24000
     assert sum(one.disk_gib for one in found) <= 60
-    assert sum(one.vcpus for one in found) <= 2
 
 
 def test_what_is_wanted_is_given_and_the_rest_split_evenly() -> None:
-    docker, lxc = hypervisors.shares(26 * 1024, 60, 2, {DOCKER: Need(10 * 1024, 24)})
-    assert (docker.memory_mib, lxc.memory_mib) == (15 * 1024, 5 * 1024)
-    assert (docker.disk_gib, lxc.disk_gib) == (32, 8)
+    docker, *others = hypervisors.shares(28 * 1024, 62, 3, {DOCKER: Need(10 * 1024, 24)})
+    assert (docker.memory_mib, docker.disk_gib) == (14 * 1024, 30)
+    assert {(one.memory_mib, one.disk_gib) for one in others} == {(4 * 1024, 6)}
 
 
-def test_small_machine_is_refused() -> None:
-    with pytest.raises(errors.Error, match="too small"):
-        hypervisors.shares(7000, 60, 2, {})
+def test_the_smallest_machine_has_the_hypervisor_that_is_wanted() -> None:
+    shares = hypervisors.shares(11674, 25, 2, {KVM: Need(1024, 2)})
+    assert KVM in [share.hypervisor for share in shares]
 
 
 def test_shares_that_suffice_are_kept() -> None:
@@ -39,3 +88,48 @@ def test_shares_that_do_not_suffice_are_divided_anew() -> None:
         Share(DOCKER, 13000, 25, 1),
         Share(LXC, 3000, 15, 1),
     )
+
+
+def test_shares_are_read_back_from_the_metadata_they_are_in() -> None:
+    shares = hypervisors.shares(24000, 48, 2, {})
+    tree = metadata.undercloud(Undercloud(shares), metadata.undercloud_secrets({}))
+    assert metadata.shares_of(tree) == shares
+
+
+@pytest.mark.usefixtures("fake")
+def test_another_hypervisor_is_one_entry_and_one_template() -> None:
+    overcloud = spec.parse(CLOUD, "overcloud.yaml", "fake")
+    observed = golden.empty_undercloud()
+    templates = {**golden.TEMPLATES, FAKE.template: "the template of fake\n"}
+    wanted, secrets = golden.fixed_images(overcloud), golden.fixed_secrets(overcloud)
+    made = plan.make(overcloud, observed, wanted, secrets, templates)
+    assert "altostratus-mariadb-fake" in plan.to_text(made)
+    digests = {name: image.digest for name, image in wanted.items()}
+    inputs = stack.Inputs(overcloud, made.addresses, digests, secrets, templates)
+    request = stack.render(inputs, dict.fromkeys(digests.values(), "id"), ["identity"])
+    assert request.environment["resource_registry"]["resources"] == {
+        "database": {stack.CLASS: "fake.yaml"},
+        "identity": {
+            stack.CLASS: "fake.yaml",
+            "fake_server": {"restricted_actions": "replace"},
+        },
+    }
+    assert request.files == {"fake.yaml": "the template of fake\n"}
+    assert images.path(images.wanted(("mariadb",), "fake")).suffix == ".raw"
+
+
+@pytest.mark.usefixtures("fake")
+def test_another_hypervisor_gets_a_compute_process() -> None:
+    tree = metadata.undercloud(
+        Undercloud((Share(Hypervisor("fake"), 4096, 10, 1),)),
+        metadata.undercloud_secrets({}),
+    )
+    process = tree["nova"]["compute"]["fake"]
+    assert process["driver"] == "fake.FakeDriver"
+    assert process["host"] == "undercloud-fake"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nova's own fake driver as one more hypervisor."""
+    monkeypatch.setitem(hypervisors.TABLE, "fake", FAKE)

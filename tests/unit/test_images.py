@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import tarfile
 
@@ -178,6 +179,49 @@ def test_docker_archive_of_the_same_root_is_the_same(
         archive.write_docker_archive(root, tmp_path / name, "altostratus-keystone:1", [base], base)
         os.utime(root, (1, 1))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_root_of_a_machine_has_a_kernel(repository: pathlib.Path) -> None:
+    machine = images.wanted(("mariadb",), "kvm", repository)
+    container = images.wanted(("mariadb",), "lxc", repository)
+    assert (machine.elements, container.elements) == (("mariadb", "vm"), ("mariadb",))
+    before = images.digest(machine), images.digest(container)
+    with (repository / "elements/vm/install.d/60-vm").open("a") as file:
+        file.write("# changed\n")
+    assert images.digest(machine) != before[0]
+    assert images.digest(container) == before[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+@pytest.mark.real
+def test_disk_has_a_boot_loader_and_one_partition_that_holds_the_root(
+    tmp_path: pathlib.Path,
+) -> None:
+    boot, core = b"\xeb\x63" + bytes(510), b"\x52\x56" + b"core" * 500
+    root = make_tar(
+        tmp_path / "root.tar",
+        {
+            "./etc/hostname": b"instance\n",
+            "./usr/lib/altostratus/boot.img": boot,
+            "./usr/lib/altostratus/core.img": core,
+        },
+    )
+    target = tmp_path / "image.img"
+    archive.write_disk(root, target)
+    content = target.read_bytes()
+    assert content[:440] == boot[:440]
+    assert content[510:512] == b"\x55\xaa"
+    assert content[512:].startswith(core)
+    active, kind, first, count = struct.unpack("<B3xB3xII", content[446:462])
+    assert (active, kind, first) == (0x80, 0x83, 2048)
+    assert (first + count) * 512 == target.stat().st_size
+    (tmp_path / "partition").write_bytes(content[first * 512 :])
+    for command in ("e2fsck -fn", "debugfs -R 'cat /etc/hostname'"):
+        said = subprocess.run(
+            f"{command} {tmp_path}/partition", shell=True, capture_output=True, check=True
+        ).stdout
+    assert said == b"instance\n"
+    assert target.stat().st_blocks * 512 < target.stat().st_size
 
 
 def make_tar(target: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
