@@ -86,8 +86,7 @@ TABLE = {
         template="kvm.yaml",
         server="kvm_server",
         compute_driver="altostratus.LibvirtDriver",
-        # A node on which hardware virtualisation works makes it "kvm": element libvirt-qemu.
-        virt_type="qemu",
+        # No virt_type: each node finds out itself whether it is "kvm" or "qemu".
         elements=("vm",),
     ),
 }
