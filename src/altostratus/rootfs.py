@@ -17,6 +17,9 @@ from altostratus import errors, registries, run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 _LAST_LINES = 15
+# Mirrors fail now and then, and debootstrap asks them once.
+_ATTEMPTS = 3
+_PASSING = re.compile(r"Couldn't download packages|Temporary failure resolving|Connection reset")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,13 +121,18 @@ def _disk_image_create(root: Root, work: pathlib.Path, cache: pathlib.Path) -> N
         _program("disk-image-create"), "-n", "-t", "tar", "-o", str(work / "root"),
         "--logfile", str(log), *root.elements,
     ]  # fmt: skip
-    done = run.run(command, env=_environment(root, work, cache), check=False)
-    if done.returncode:
+    for attempt in range(1, _ATTEMPTS + 1):
+        done = run.run(command, env=_environment(root, work, cache), check=False)
+        if done.returncode == 0:
+            return
         said = _last_words(log) or done.stderr
-        hint = f"read the whole log: less {log}"
-        if "404  Not Found" in said:
-            hint = "the archive has moved on: take in its updates with image build --refresh"
-        raise errors.Error(f"diskimage-builder failed on {root.name}:\n{said}", hint=hint)
+        if attempt == _ATTEMPTS or not _PASSING.search(said):
+            break
+        log.unlink()
+    hint = f"read the whole log: less {log}"
+    if "404  Not Found" in said:
+        hint = "the archive has moved on: take in its updates with image build --refresh"
+    raise errors.Error(f"diskimage-builder failed on {root.name}:\n{said}", hint=hint)
 
 
 def _last_words(log: pathlib.Path) -> str:

@@ -9,7 +9,7 @@ import time
 import pytest
 import requests
 
-from altostratus import cloud, credentials, machine
+from altostratus import cloud, credentials, hypervisors, machine
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -35,6 +35,7 @@ def test_undercloud_has_a_hypervisor_of_each_type() -> None:
     assert {name: kind.lower() for name, kind in types.items()} == {
         "undercloud-docker": "docker",
         "undercloud-lxc": "lxc",
+        "undercloud-kvm": "qemu",
     }
 
 
@@ -55,7 +56,7 @@ def test_hypervisors_share_the_machine() -> None:
 def test_compute_processes_are_up() -> None:
     found = clouds.openstack("undercloud", "compute", "service", "list")
     computes = {one["Host"]: one["State"] for one in found if one["Binary"] == "nova-compute"}
-    assert computes == {"undercloud-docker": "up", "undercloud-lxc": "up"}
+    assert computes == {f"undercloud-{name}": "up" for name in hypervisors.names()}
 
 
 def test_instances_are_servers_of_the_undercloud() -> None:
