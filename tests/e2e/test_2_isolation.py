@@ -114,7 +114,8 @@ def test_heats_database_holds_no_secret_in_clear() -> None:
 
 def test_secrets_are_in_no_process_list_and_no_journal() -> None:
     metadata = clouds.undercloud_metadata()
-    secrets = {metadata["keystone"]["admin_password"], metadata["rabbitmq"]["password"]}
+    secrets = {metadata["keystone"]["admin_password"], metadata["registry"]["password"]}
+    secrets |= {metadata[name]["password"] for name in ("glance", "nova", "neutron", "heat")}
     secrets |= {secret for found in secrets_of_instances().values() for secret in found}
     seen = clouds.in_undercloud("ps", "axww", "-o", "args")
     seen += clouds.in_undercloud("journalctl", "--boot", "--no-pager", "--output=cat")

@@ -30,7 +30,8 @@ SERVICES = {
 def test_control_plane_works(example: str, instances: int) -> None:
     file = str(EXAMPLES / f"{example}.yaml")
     clouds.altostratus("overcloud", "delete")
-    clouds.altostratus("overcloud", "deploy", file, timeout_s=clouds.DEPLOY_S)
+    # Not only the overcloud: it takes more of one hypervisor than an even share.
+    clouds.altostratus("devtest", file, timeout_s=clouds.DEPLOY_S)
     found = clouds.status(file)
     assert len(found["instances"]) == instances
     assert set(found["endpoints"]) == SERVICES
