@@ -4,6 +4,7 @@ import collections.abc
 import dataclasses
 import pathlib
 import shlex
+import shutil
 import subprocess
 
 from altostratus import errors, log
@@ -47,18 +48,22 @@ def run(
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
-def spawn(command: collections.abc.Sequence[str], *, logfile: pathlib.Path) -> int:
-    """Start a program that outlives this process; returns its process id."""
+def spawn(command: collections.abc.Sequence[str], *, logfile: pathlib.Path) -> None:
+    """Start a program that outlives this process, in a session of its own and nobody's child.
+
+    Raises :class:`errors.Error` where it cannot be started; what it says later is in ``logfile``.
+    """
     log.debug(f"$ {shlex.join(command)} >> {logfile} &")
+    if shutil.which(command[0]) is None:
+        raise errors.Error(f"{command[0]} is not installed")
     with logfile.open("ab") as output:
-        started = subprocess.Popen(
-            command,
+        subprocess.run(
+            ["setsid", "--fork", *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            check=True,
         )
-    return started.pid
 
 
 def _said(done: subprocess.CompletedProcess[str], secret: bool) -> str:
