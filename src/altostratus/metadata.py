@@ -47,7 +47,7 @@ def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, 
 
 def undercloud_secrets(known: Secrets) -> dict[str, str]:
     """The secrets of an undercloud: the known ones, and new ones for those missing."""
-    return generate(services.secrets_of(services.all_names()), known)
+    return generate(services.secrets_of(services.undercloud_names()), known)
 
 
 def overcloud_secrets(overcloud: Overcloud, known: Secrets) -> dict[str, str]:
@@ -65,7 +65,7 @@ def seal_key(instance: str) -> str:
 def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
-    names = services.all_names()
+    names = services.undercloud_names()
     everywhere = dict.fromkeys(names, host)
     cloud = sections.Cloud(
         secrets=secrets,
@@ -120,6 +120,7 @@ def instance(
         internal_hosts=internal,
         public_hosts=_hosts(overcloud, addresses, CONTROL),
         services=tuple(internal),
+        cache_host=internal.get(services.CACHE),
     )
     return _named(
         sections.make(cloud, wanted.services), overcloud.name, wanted.name, wanted.services

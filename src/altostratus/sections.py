@@ -35,6 +35,7 @@ class Cloud:
     internal_hosts: collections.abc.Mapping[str, str]
     public_hosts: collections.abc.Mapping[str, str]
     services: tuple[str, ...]
+    cache_host: str | None = None
 
 
 def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
@@ -42,8 +43,11 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
     tree: Tree = {}
     for name in names:
         tree[name] = _SECTIONS[name](cloud)
-        if "keystone" in services.get(name).needs:
+        service = services.get(name)
+        if "keystone" in service.needs:
             tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
+        if cloud.cache_host and service.checks_tokens:
+            tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
     return tree
 
 
@@ -75,6 +79,11 @@ def _rabbitmq(cloud: Cloud) -> Tree:
 def _registry(cloud: Cloud) -> Tree:
     password = cloud.secrets["registry_password"]
     return {"bind": cloud.bind, "user": REGISTRY_USER, "password": password}
+
+
+def _memcached(cloud: Cloud) -> Tree:
+    # Who can reach it can read and write all it holds: it is on no other network.
+    return {"bind": cloud.host}
 
 
 def _keystone(cloud: Cloud) -> Tree:
@@ -132,6 +141,7 @@ _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "mariadb": _mariadb,
     "rabbitmq": _rabbitmq,
     "registry": _registry,
+    services.CACHE: _memcached,
     "keystone": _keystone,
     "glance": _glance,
     "placement": _placement,

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+CACHE = "memcached"
+CACHE_PORT = 11211
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Service:
@@ -28,6 +31,7 @@ class Service:
     disk_gib: int = 2
     state_gib: int = 1
     in_overcloud: bool = False
+    in_undercloud: bool = True
 
     @property
     def element(self) -> str:
@@ -43,6 +47,11 @@ class Service:
     def has_messaging(self) -> bool:
         """Whether it has an account of its own in RabbitMQ."""
         return f"{self.name}_messaging_password" in self.secrets
+
+    @property
+    def checks_tokens(self) -> bool:
+        """Whether it checks its callers' tokens."""
+        return self.endpoint_type is not None
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -70,6 +79,14 @@ _SERVICES = (
         name="registry",
         order=33,
         secrets=("registry_password",),
+    ),
+    Service(
+        name=CACHE,
+        order=34,
+        internal_ports=(CACHE_PORT,),
+        memory_mib=384,
+        in_overcloud=True,
+        in_undercloud=False,
     ),
     Service(
         name="keystone",
@@ -168,8 +185,13 @@ def names() -> tuple[str, ...]:
     return tuple(service.name for service in _SERVICES if service.in_overcloud)
 
 
+def undercloud_names() -> tuple[str, ...]:
+    """The services of an undercloud, in the order they are configured."""
+    return tuple(service.name for service in _SERVICES if service.in_undercloud)
+
+
 def all_names() -> tuple[str, ...]:
-    """All services, those of the undercloud alone included, in the order they are configured."""
+    """The services of both clouds, in the order they are configured."""
     return tuple(_BY_NAME)
 
 
