@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from altostratus import services
+from altostratus import certificates, services
 
 Tree = dict[str, Any]
 Secrets = collections.abc.Mapping[str, str]
@@ -23,7 +23,10 @@ _PROVIDER = "provider"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where things are in the cloud that an instance belongs to; ``host`` is its own address."""
+    """Where things are in the cloud that an instance belongs to.
+
+    ``host`` is its own address. ``front`` are the addresses at which the cloud's front answers.
+    """
 
     secrets: Secrets
     instance: str
@@ -33,8 +36,9 @@ class Cloud:
     bind: str
     auth_url: str
     internal_hosts: collections.abc.Mapping[str, str]
-    public_hosts: collections.abc.Mapping[str, str]
+    public_urls: collections.abc.Mapping[str, str]
     services: tuple[str, ...]
+    front: tuple[str, ...] = ()
     cache_host: str | None = None
 
 
@@ -46,8 +50,10 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
         service = services.get(name)
         if "keystone" in service.needs:
             tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
-        if cloud.cache_host and service.checks_tokens:
+        if cloud.cache_host and service.uses_cache:
             tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
+        if cloud.front and (service.public_port or name == services.FRONT):
+            tree["front"] = {"addresses": list(cloud.front)}
     return tree
 
 
@@ -86,13 +92,24 @@ def _memcached(cloud: Cloud) -> Tree:
     return {"bind": cloud.host}
 
 
+def _haproxy(cloud: Cloud) -> Tree:
+    behind = [services.get(name) for name in cloud.services if name in cloud.public_urls]
+    return {
+        "certificate": cloud.secrets[certificates.FRONT],
+        "services": [
+            {"name": one.name, "port": one.public_port, "host": cloud.internal_hosts[one.name]}
+            for one in behind
+        ],
+    }
+
+
 def _keystone(cloud: Cloud) -> Tree:
     return {
         "bind": cloud.bind,
         "region": REGION,
         "database_url": _database_url(cloud, "keystone", "keystone"),
         "admin_password": cloud.secrets["admin_password"],
-        "public_url": services.endpoint("keystone", cloud.public_hosts["keystone"]),
+        "public_url": cloud.public_urls["keystone"],
         "internal_url": services.endpoint("keystone", cloud.internal_hosts["keystone"]),
     }
 
@@ -142,6 +159,7 @@ _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "rabbitmq": _rabbitmq,
     "registry": _registry,
     services.CACHE: _memcached,
+    services.FRONT: _haproxy,
     "keystone": _keystone,
     "glance": _glance,
     "placement": _placement,

@@ -1,9 +1,16 @@
 """The catalogue of services: what each listens on, needs and keeps."""
 
+import collections.abc
 import dataclasses
 
+from altostratus.model import CONTROL
+
+FRONT = "haproxy"
 CACHE = "memcached"
 CACHE_PORT = 11211
+
+# The services and the addresses, by network, of each instance of a cloud.
+Placed = collections.abc.Iterable[tuple[tuple[str, ...], collections.abc.Mapping[str, str]]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,9 +56,9 @@ class Service:
         return f"{self.name}_messaging_password" in self.secrets
 
     @property
-    def checks_tokens(self) -> bool:
-        """Whether it checks its callers' tokens."""
-        return self.endpoint_type is not None
+    def uses_cache(self) -> bool:
+        """Whether it keeps what it looked up in memcached, where there is one: it has users."""
+        return self.public_port is not None
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -84,6 +91,15 @@ _SERVICES = (
         name=CACHE,
         order=34,
         internal_ports=(CACHE_PORT,),
+        memory_mib=384,
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
+    Service(
+        name=FRONT,
+        # Before what it fronts: services wait for what is registered in Keystone through it.
+        order=36,
+        needs=("keystone",),
         memory_mib=384,
         in_overcloud=True,
         in_undercloud=False,
@@ -195,10 +211,20 @@ def all_names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def endpoint(name: str, host: str) -> str:
+def endpoint(name: str, host: str, scheme: str = "http") -> str:
     """The URL of a service at a host."""
     service = get(name)
-    return f"http://{host}:{service.public_port}{service.path}"
+    return f"{scheme}://{host}:{service.public_port}{service.path}"
+
+
+def public_urls(placed: Placed) -> dict[str, str]:
+    """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
+    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    return {
+        name: endpoint(name, hosts[FRONT], "https") if FRONT in hosts else endpoint(name, host)
+        for name, host in hosts.items()
+        if get(name).public_port
+    }
 
 
 def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:

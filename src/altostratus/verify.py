@@ -104,7 +104,8 @@ def _answering(connection: Connection, service_type: str) -> collections.abc.Cal
         if not url:
             raise _Wrong(f"no public endpoint of type {service_type} in the catalogue")
         root = "/".join(url.split("/")[:3]) + "/"
-        status = requests.get(root, timeout=_ANSWER_S).status_code
+        verify = connection.session.verify
+        status = requests.get(root, timeout=_ANSWER_S, verify=verify).status_code
         if status not in (200, 300, 401):
             raise _Wrong(f"{root} answers {status}")
 

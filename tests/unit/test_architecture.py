@@ -22,7 +22,7 @@ _LAYERS = (
     {"metadata", "spec", "observed", "heatenv"},
     {"inventory"},
     {"images", "sections"},
-    {"hypervisors", "services", "seal", "yamlfile"},
+    {"certificates", "hypervisors", "services", "seal", "yamlfile"},
     {"model"},
     {"archive", "rootfs", "sbom", "snapshot"},
     {"layers"},
@@ -35,8 +35,8 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "check", "errors", "heatenv", "hypervisors", "metadata", "model", "observed",
-    "plan", "seal", "sections", "services", "spec", "stack", "yamlfile",
+    "addresses", "certificates", "check", "errors", "heatenv", "hypervisors", "metadata", "model",
+    "observed", "plan", "seal", "sections", "services", "spec", "stack", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",
