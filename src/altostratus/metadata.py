@@ -35,6 +35,7 @@ _SECRET_KEYS = frozenset(
         "cell0_database_url",
         "metadata_secret",
         "certificate",
+        "secret_key",
         "transport_url",
         "users",
     }
@@ -125,6 +126,7 @@ def instance(
         internal_hosts=internal,
         public_urls=public_urls(overcloud, addresses),
         services=tuple(internal),
+        addresses=tuple(addresses[wanted.name].values()),
         front=front,
         cache_host=internal.get(services.CACHE),
     )

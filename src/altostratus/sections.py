@@ -25,7 +25,8 @@ _PROVIDER = "provider"
 class Cloud:
     """Where things are in the cloud that an instance belongs to.
 
-    ``host`` is its own address. ``front`` are the addresses at which the cloud's front answers.
+    ``host`` is its own address for the others, ``addresses`` are all that it has. ``front`` are
+    those at which the cloud's front answers.
     """
 
     secrets: Secrets
@@ -38,6 +39,7 @@ class Cloud:
     internal_hosts: collections.abc.Mapping[str, str]
     public_urls: collections.abc.Mapping[str, str]
     services: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
     front: tuple[str, ...] = ()
     cache_host: str | None = None
 
@@ -154,6 +156,14 @@ def _heat(cloud: Cloud) -> Tree:
     }
 
 
+def _horizon(cloud: Cloud) -> Tree:
+    return {
+        "bind": cloud.bind,
+        "hosts": [*cloud.addresses, *cloud.front],
+        "secret_key": cloud.secrets["horizon_secret_key"],
+    }
+
+
 _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "mariadb": _mariadb,
     "rabbitmq": _rabbitmq,
@@ -166,6 +176,7 @@ _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "nova": _nova,
     "neutron": _neutron,
     "heat": _heat,
+    "horizon": _horizon,
 }
 
 

@@ -187,6 +187,15 @@ _SERVICES = (
         memory_mib=1024,
         in_overcloud=True,
     ),
+    Service(
+        name="horizon",
+        order=75,
+        needs=("keystone",),
+        public_port=8080,
+        secrets=("horizon_secret_key",),
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
 )
 _BY_NAME = {service.name: service for service in _SERVICES}
 

@@ -16,7 +16,7 @@ _LAYERS = (
     {"cli"},
     {"cli_image", "virtualization"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
-    {"baseline", "glance", "networks", "survey", "keypair", "heat", "lock"},
+    {"baseline", "dashboard", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
