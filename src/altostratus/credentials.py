@@ -27,10 +27,12 @@ def write(
     password: str,
     project: str,
     registry: dict[str, str] | None = None,
+    authority: str | None = None,
 ) -> bool:
     """Set the entry of one cloud, all others and the comments kept; returns if it changed.
 
-    ``registry`` is where the cloud's images' layers are brought to: a key of ours.
+    ``registry`` is where the cloud's images' layers are brought to: a key of ours. ``authority``
+    is the certificate of who signed the cloud's own: it is kept in a file beside.
 
     Raises :class:`errors.Error` if the file is there and cannot be understood.
     """
@@ -48,10 +50,14 @@ def write(
     }
     if registry:
         entry["registry"] = registry
+    if authority:
+        entry["cacert"] = str(_authority_path(name))
     content = _read()
     clouds = content.setdefault("clouds", {})
-    if clouds.get(name) == entry:
+    if clouds.get(name) == entry and trusted(entry) == authority:
         return False
+    if authority:
+        _replace(_authority_path(name), authority, mode=0o644)
     clouds[name] = entry
     _write(content)
     return True
@@ -64,6 +70,7 @@ def remove(name: str) -> bool:
         return False
     del content["clouds"][name]
     _write(content)
+    _authority_path(name).unlink(missing_ok=True)
     return True
 
 
@@ -71,6 +78,16 @@ def read(name: str) -> dict[str, Any] | None:
     """The entry of one cloud as plain data, or None."""
     found = (_read().get("clouds") or {}).get(name)
     return None if found is None else dict(found) | {"auth": dict(found["auth"])}
+
+
+def trusted(entry: dict[str, Any]) -> str | None:
+    """The certificate that an entry trusts, if it names one that is there."""
+    file = pathlib.Path(entry["cacert"]) if "cacert" in entry else None
+    return file.read_text() if file and file.is_file() else None
+
+
+def _authority_path(name: str) -> pathlib.Path:
+    return path().absolute().with_name(f"{name}-ca.pem")
 
 
 def _yaml() -> ruamel.yaml.YAML:
@@ -97,15 +114,18 @@ def _read() -> Any:
 
 
 def _write(content: Any) -> None:
-    target = path()
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = io.StringIO()
     _yaml().dump(content, text)
+    _replace(path(), text.getvalue(), mode=0o600)
+
+
+def _replace(target: pathlib.Path, text: str, *, mode: int) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Beside the real file: a link in its place stays a link.
     real = target.resolve()
     new = real.with_name(f".{real.name}.new")
     new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as file:
-        file.write(text.getvalue())
+        file.write(text)
     new.replace(real)

@@ -6,13 +6,16 @@ An interrupted run is resumed by running again: the next plan begins with what i
 import collections.abc
 import contextlib
 import dataclasses
+import datetime
 import pathlib
 from typing import Any
 
 import openstack
 
 from altostratus import (
+    addresses,
     catalog,
+    certificates,
     check,
     cloud,
     credentials,
@@ -63,12 +66,21 @@ def prepare(overcloud: Overcloud, document: Document) -> Deployment:
     findings = check.check(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)
-    secrets = metadata.overcloud_secrets(overcloud, found.secrets)
+    secrets = _secrets(overcloud, found)
     log.hide(secrets.values())
     specs = survey.image_specs(overcloud)
     wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
     made = plan.make(overcloud, found.observed, wanted, secrets, templates())
     return Deployment(undercloud, made, secrets, found.observed)
+
+
+def _secrets(overcloud: Overcloud, found: survey.Survey) -> dict[str, str]:
+    secrets = metadata.overcloud_secrets(overcloud, found.secrets)
+    front = metadata.front_addresses(overcloud, addresses.assign(overcloud, found.observed))
+    if not front:
+        return secrets
+    now = datetime.datetime.now(datetime.UTC)
+    return certificates.renewed(secrets, overcloud.name, front, now)
 
 
 def check_machine(overcloud: Overcloud, document: Document) -> None:
@@ -122,7 +134,10 @@ def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool
 def _remove_credentials(undercloud: openstack.connection.Connection) -> bool:
     """Remove the entry of overclouds unless it is that of one which is there."""
     entry = credentials.read("overcloud")
-    urls = {survey.auth_url(undercloud, one.name) for one in undercloud.orchestration.stacks()}
+    urls = {
+        survey.public_urls(undercloud, one.name).get("keystone")
+        for one in undercloud.orchestration.stacks()
+    }
     if entry is None or entry["auth"].get("auth_url") in urls:
         return False
     return credentials.remove("overcloud")
@@ -211,26 +226,30 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     entries = metadata.overcloud_catalog(overcloud, assigned, deployment.secrets)
     url = plan.auth_url(overcloud, assigned)
     assert url is not None, "a catalogue needs a Keystone"
-    admin = survey.admin(url, deployment.secrets["admin_password"])
+    with survey.admin(url, deployment.secrets) as admin:
 
-    def letting_in() -> tuple[bool | None, str]:
-        # Asked earlier, the SDK complains aloud of what is only not there yet.
-        if survey.listens(url) and cloud.lets_in(admin):
-            return True, ""
-        return None, heat.progress(deployment.undercloud, overcloud.name)
+        def letting_in() -> tuple[bool | None, str]:
+            # Asked earlier, the SDK complains aloud of what is only not there yet.
+            if survey.serves(admin) and cloud.lets_in(admin):
+                return True, ""
+            return None, heat.progress(deployment.undercloud, overcloud.name)
 
-    with _explained(deployment):
-        cloud.wait("Keystone", letting_in, _IDENTITY_S, step=shown)
-    for change in catalog.register(admin, entries):
-        log.debug(f"registered {change}")
+        with _explained(deployment):
+            cloud.wait("Keystone", letting_in, _IDENTITY_S, step=shown)
+        for change in catalog.register(admin, entries):
+            log.debug(f"registered {change}")
 
 
 def _write_credentials(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     url = plan.auth_url(deployment.plan.overcloud, deployment.plan.addresses)
     assert url is not None, "credentials need a Keystone"
-    password = deployment.secrets["admin_password"]
     credentials.write(
-        "overcloud", auth_url=url, username="admin", password=password, project="admin"
+        "overcloud",
+        auth_url=url,
+        username="admin",
+        password=deployment.secrets["admin_password"],
+        project="admin",
+        authority=deployment.secrets.get(certificates.AUTHORITY),
     )
 
 

@@ -34,6 +34,8 @@ _SECRET_KEYS = frozenset(
         "api_database_url",
         "cell0_database_url",
         "metadata_secret",
+        "certificate",
+        "secret_key",
         "transport_url",
         "users",
     }
@@ -47,7 +49,7 @@ def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, 
 
 def undercloud_secrets(known: Secrets) -> dict[str, str]:
     """The secrets of an undercloud: the known ones, and new ones for those missing."""
-    return generate(services.secrets_of(services.all_names()), known)
+    return generate(services.secrets_of(services.undercloud_names()), known)
 
 
 def overcloud_secrets(overcloud: Overcloud, known: Secrets) -> dict[str, str]:
@@ -65,8 +67,9 @@ def seal_key(instance: str) -> str:
 def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
-    names = services.all_names()
+    names = services.undercloud_names()
     everywhere = dict.fromkeys(names, host)
+    public_urls = services.public_urls([(names, {CONTROL: host})])
     cloud = sections.Cloud(
         secrets=secrets,
         instance=wanted.name,
@@ -76,7 +79,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         bind=EVERYWHERE,
         auth_url=services.endpoint("keystone", host),
         internal_hosts=everywhere,
-        public_hosts=everywhere,
+        public_urls=public_urls,
         services=names,
     )
     tree = sections.make(cloud, names)
@@ -100,7 +103,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
             "address": f"{host}/{wanted.control.cidr.prefixlen}",
         }
     }
-    tree["catalog"] = catalog(names, everywhere, everywhere, secrets)
+    tree["catalog"] = catalog(names, public_urls, everywhere, secrets)
     return _named(tree, wanted.name, wanted.name, names)
 
 
@@ -109,33 +112,51 @@ def instance(
 ) -> Tree:
     """The metadata of one instance of an overcloud, secrets included."""
     internal = _hosts(overcloud, addresses, INTERNAL)
+    host = addresses[wanted.name][INTERNAL]
+    front = front_addresses(overcloud, addresses)
     cloud = sections.Cloud(
         secrets=secrets,
         instance=wanted.name,
-        host=addresses[wanted.name][INTERNAL],
+        host=host,
         database_host=internal.get("mariadb", ""),
         messaging_host=internal.get("rabbitmq", ""),
-        bind=EVERYWHERE,
+        # The front has the same ports, and may be in the same instance.
+        bind=host if front else EVERYWHERE,
         auth_url=services.endpoint("keystone", internal.get("keystone", "")),
         internal_hosts=internal,
-        public_hosts=_hosts(overcloud, addresses, CONTROL),
+        public_urls=public_urls(overcloud, addresses),
         services=tuple(internal),
+        addresses=tuple(addresses[wanted.name].values()),
+        front=front,
+        cache_host=internal.get(services.CACHE),
     )
     return _named(
         sections.make(cloud, wanted.services), overcloud.name, wanted.name, wanted.services
     )
 
 
+def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
+    """Where an overcloud's users reach its services."""
+    return services.public_urls((one.services, addresses[one.name]) for one in overcloud.instances)
+
+
+def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ...]:
+    """Where the front of an overcloud answers, if it has one: on all networks but the internal."""
+    front = overcloud.instance_of(services.FRONT)
+    if front is None:
+        return ()
+    return tuple(addresses[front.name][name] for name in front.networks if name != INTERNAL)
+
+
 def overcloud_catalog(overcloud: Overcloud, addresses: Addresses, secrets: Secrets) -> list[Tree]:
     """What :mod:`altostratus.catalog` is to register in an overcloud's Keystone."""
     internal = _hosts(overcloud, addresses, INTERNAL)
-    public = _hosts(overcloud, addresses, CONTROL)
-    return catalog(tuple(internal), public, internal, secrets)
+    return catalog(tuple(internal), public_urls(overcloud, addresses), internal, secrets)
 
 
 def catalog(
     names: collections.abc.Iterable[str],
-    public_hosts: collections.abc.Mapping[str, str],
+    public_urls: collections.abc.Mapping[str, str],
     internal_hosts: collections.abc.Mapping[str, str],
     secrets: Secrets,
 ) -> list[Tree]:
@@ -150,7 +171,7 @@ def catalog(
             "user": service.user,
             "password": secrets[f"{service.name}_password"],
             "roles": list(service.roles),
-            "public_url": services.endpoint(service.name, public_hosts[service.name]),
+            "public_url": public_urls[service.name],
             "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
         }
         if service.name == "heat":

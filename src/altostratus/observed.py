@@ -1,8 +1,10 @@
 """What really is there, as plain data: all that planning and checking look at."""
 
+import collections.abc
 import dataclasses
 import ipaddress
 
+from altostratus import services
 from altostratus.model import Hypervisor
 
 
@@ -17,6 +19,11 @@ class Deployed:
     state_gib: int
     image: str
     digest: str
+
+
+def public_urls(deployed: collections.abc.Mapping[str, Deployed]) -> dict[str, str]:
+    """Where users reach the services of what is deployed."""
+    return services.public_urls((one.services, one.addresses) for one in deployed.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import enum
 import json
 from typing import Any
 
-from altostratus import addresses, metadata, services, stack
+from altostratus import addresses, certificates, metadata, stack
 from altostratus.model import Instance, Overcloud
 from altostratus.observed import Observed, Server
 
@@ -132,17 +132,14 @@ def to_json(plan: Plan) -> str:
     return json.dumps(plan.as_data(), indent=2, sort_keys=True) + "\n"
 
 
-def credentials_digest(auth_url: str, password: str) -> str:
-    """What stands for an entry of the user's clouds.yaml."""
-    return metadata.digest([auth_url, password])
+def credentials_digest(auth_url: str, password: str, authority: str | None) -> str:
+    """What stands for an entry of the user's clouds.yaml, and the authority that it trusts."""
+    return metadata.digest([auth_url, password, authority])
 
 
 def auth_url(overcloud: Overcloud, assigned: addresses.Assigned) -> str | None:
     """The public URL of the overcloud's Keystone, if it has one."""
-    identity = overcloud.instance_of("keystone")
-    if identity is None:
-        return None
-    return services.endpoint("keystone", assigned[identity.name]["control"])
+    return metadata.public_urls(overcloud, assigned).get("keystone")
 
 
 def _subject(step: Step) -> str:
@@ -268,7 +265,8 @@ def _credentials_steps(
     url = auth_url(overcloud, assigned)
     if url is None:
         return
-    if observed.credentials != credentials_digest(url, secrets["admin_password"]):
+    authority = secrets.get(certificates.AUTHORITY)
+    if observed.credentials != credentials_digest(url, secrets["admin_password"], authority):
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
 
 

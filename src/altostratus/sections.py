@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 from typing import Any
 
-from altostratus import services
+from altostratus import certificates, services
 
 Tree = dict[str, Any]
 Secrets = collections.abc.Mapping[str, str]
@@ -23,7 +23,11 @@ _PROVIDER = "provider"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where things are in the cloud that an instance belongs to; ``host`` is its own address."""
+    """Where things are in the cloud that an instance belongs to.
+
+    ``host`` is its own address for the others, ``addresses`` are all that it has. ``front`` are
+    those at which the cloud's front answers.
+    """
 
     secrets: Secrets
     instance: str
@@ -33,8 +37,11 @@ class Cloud:
     bind: str
     auth_url: str
     internal_hosts: collections.abc.Mapping[str, str]
-    public_hosts: collections.abc.Mapping[str, str]
+    public_urls: collections.abc.Mapping[str, str]
     services: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    front: tuple[str, ...] = ()
+    cache_host: str | None = None
 
 
 def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
@@ -42,8 +49,13 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
     tree: Tree = {}
     for name in names:
         tree[name] = _SECTIONS[name](cloud)
-        if "keystone" in services.get(name).needs:
+        service = services.get(name)
+        if "keystone" in service.needs:
             tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
+        if cloud.cache_host and service.uses_cache:
+            tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
+        if cloud.front and (service.public_port or name == services.FRONT):
+            tree["front"] = {"addresses": list(cloud.front)}
     return tree
 
 
@@ -77,13 +89,29 @@ def _registry(cloud: Cloud) -> Tree:
     return {"bind": cloud.bind, "user": REGISTRY_USER, "password": password}
 
 
+def _memcached(cloud: Cloud) -> Tree:
+    # Who can reach it can read and write all it holds: it is on no other network.
+    return {"bind": cloud.host}
+
+
+def _haproxy(cloud: Cloud) -> Tree:
+    behind = [services.get(name) for name in cloud.services if name in cloud.public_urls]
+    return {
+        "certificate": cloud.secrets[certificates.FRONT],
+        "services": [
+            {"name": one.name, "port": one.public_port, "host": cloud.internal_hosts[one.name]}
+            for one in behind
+        ],
+    }
+
+
 def _keystone(cloud: Cloud) -> Tree:
     return {
         "bind": cloud.bind,
         "region": REGION,
         "database_url": _database_url(cloud, "keystone", "keystone"),
         "admin_password": cloud.secrets["admin_password"],
-        "public_url": services.endpoint("keystone", cloud.public_hosts["keystone"]),
+        "public_url": cloud.public_urls["keystone"],
         "internal_url": services.endpoint("keystone", cloud.internal_hosts["keystone"]),
     }
 
@@ -128,16 +156,27 @@ def _heat(cloud: Cloud) -> Tree:
     }
 
 
+def _horizon(cloud: Cloud) -> Tree:
+    return {
+        "bind": cloud.bind,
+        "hosts": [*cloud.addresses, *cloud.front],
+        "secret_key": cloud.secrets["horizon_secret_key"],
+    }
+
+
 _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "mariadb": _mariadb,
     "rabbitmq": _rabbitmq,
     "registry": _registry,
+    services.CACHE: _memcached,
+    services.FRONT: _haproxy,
     "keystone": _keystone,
     "glance": _glance,
     "placement": _placement,
     "nova": _nova,
     "neutron": _neutron,
     "heat": _heat,
+    "horizon": _horizon,
 }
 
 

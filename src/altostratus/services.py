@@ -1,6 +1,16 @@
 """The catalogue of services: what each listens on, needs and keeps."""
 
+import collections.abc
 import dataclasses
+
+from altostratus.model import CONTROL
+
+FRONT = "haproxy"
+CACHE = "memcached"
+CACHE_PORT = 11211
+
+# The services and the addresses, by network, of each instance of a cloud.
+Placed = collections.abc.Iterable[tuple[tuple[str, ...], collections.abc.Mapping[str, str]]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class Service:
     disk_gib: int = 2
     state_gib: int = 1
     in_overcloud: bool = False
+    in_undercloud: bool = True
 
     @property
     def element(self) -> str:
@@ -43,6 +54,11 @@ class Service:
     def has_messaging(self) -> bool:
         """Whether it has an account of its own in RabbitMQ."""
         return f"{self.name}_messaging_password" in self.secrets
+
+    @property
+    def uses_cache(self) -> bool:
+        """Whether it keeps what it looked up in memcached, where there is one: it has users."""
+        return self.public_port is not None
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -70,6 +86,23 @@ _SERVICES = (
         name="registry",
         order=33,
         secrets=("registry_password",),
+    ),
+    Service(
+        name=CACHE,
+        order=34,
+        internal_ports=(CACHE_PORT,),
+        memory_mib=384,
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
+    Service(
+        name=FRONT,
+        # Before what it fronts: services wait for what is registered in Keystone through it.
+        order=36,
+        needs=("keystone",),
+        memory_mib=384,
+        in_overcloud=True,
+        in_undercloud=False,
     ),
     Service(
         name="keystone",
@@ -154,6 +187,15 @@ _SERVICES = (
         memory_mib=1024,
         in_overcloud=True,
     ),
+    Service(
+        name="horizon",
+        order=75,
+        needs=("keystone",),
+        public_port=8080,
+        secrets=("horizon_secret_key",),
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
 )
 _BY_NAME = {service.name: service for service in _SERVICES}
 
@@ -168,15 +210,30 @@ def names() -> tuple[str, ...]:
     return tuple(service.name for service in _SERVICES if service.in_overcloud)
 
 
+def undercloud_names() -> tuple[str, ...]:
+    """The services of an undercloud, in the order they are configured."""
+    return tuple(service.name for service in _SERVICES if service.in_undercloud)
+
+
 def all_names() -> tuple[str, ...]:
-    """All services, those of the undercloud alone included, in the order they are configured."""
+    """The services of both clouds, in the order they are configured."""
     return tuple(_BY_NAME)
 
 
-def endpoint(name: str, host: str) -> str:
+def endpoint(name: str, host: str, scheme: str = "http") -> str:
     """The URL of a service at a host."""
     service = get(name)
-    return f"http://{host}:{service.public_port}{service.path}"
+    return f"{scheme}://{host}:{service.public_port}{service.path}"
+
+
+def public_urls(placed: Placed) -> dict[str, str]:
+    """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
+    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    return {
+        name: endpoint(name, hosts[FRONT], "https") if FRONT in hosts else endpoint(name, host)
+        for name, host in hosts.items()
+        if get(name).public_port
+    }
 
 
 def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:

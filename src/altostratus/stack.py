@@ -256,16 +256,24 @@ def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
 
 
 def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
-    runs = [services.get(service) for service in instance.services]
+    public = _public_ports(overcloud, instance)
     if name == CONTROL:
-        public = [service.public_port for service in runs if service.public_port]
         return [_rule(port) for port in (_SSH_PORT, *public)] + [{"protocol": "icmp"}]
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
-        ports = [port for service in runs for port in service.ports]
+        ports = [port for service in instance.services for port in services.get(service).ports]
     else:
-        ports = [service.public_port for service in runs if service.public_port]
+        ports = public
     return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
+
+
+def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
+    """The ports that an instance has for the cloud's users: where there is a front, only its."""
+    behind = overcloud.instances if services.FRONT in instance.services else [instance]
+    if overcloud.instance_of(services.FRONT) and services.FRONT not in instance.services:
+        behind = []
+    runs = [services.get(service) for one in behind for service in one.services]
+    return [service.public_port for service in runs if service.public_port]
 
 
 def _rule(port: int, cidr: str | None = None) -> Tree:

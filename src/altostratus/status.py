@@ -6,7 +6,7 @@ from typing import Any
 
 import openstack
 
-from altostratus import cloud, credentials, heat, plan, stack, survey
+from altostratus import cloud, credentials, heat, observed, services, stack, survey
 from altostratus.model import CONTROL, Overcloud
 from altostratus.observed import Observed
 
@@ -63,7 +63,7 @@ def read(overcloud: Overcloud) -> Status:
             )
             for name, one in deployed.items()
         ),
-        endpoints=_endpoints(seen, overcloud),
+        endpoints=_endpoints(seen),
         credentials=f"{credentials.path()} (cloud: overcloud)" if seen.credentials else _MISSING,
     )
 
@@ -111,15 +111,13 @@ def _state(seen: Observed, name: str) -> str:
     return server.status
 
 
-def _endpoints(seen: Observed, overcloud: Overcloud) -> dict[str, str]:
+def _endpoints(seen: Observed) -> dict[str, str]:
     if seen.endpoints is None or seen.stack is None:
         return {}
-    assigned = {name: one.addresses for name, one in seen.stack.instances.items()}
-    identity = overcloud.instance_of("keystone")
-    if identity is None or identity.name not in assigned:
-        return dict(seen.endpoints)
-    url = plan.auth_url(overcloud, assigned)
-    return dict(seen.endpoints) | ({"keystone": url} if url else {})
+    urls = observed.public_urls(seen.stack.instances)
+    # Those without a user of their own are not in Keystone's catalogue, or not by us.
+    own = {name: url for name, url in urls.items() if services.get(name).user is None}
+    return dict(seen.endpoints) | own
 
 
 def _configured(undercloud: openstack.connection.Connection) -> dict[str, str]:

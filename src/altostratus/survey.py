@@ -2,18 +2,21 @@
 
 import collections.abc
 import concurrent.futures
+import contextlib
 import dataclasses
 import ipaddress
 import json
 import socket
-import urllib.parse
+import tempfile
 from typing import Any
 
 import keystoneauth1.exceptions
 import openstack
 import openstack.exceptions
+import requests
 
 from altostratus import (
+    certificates,
     credentials,
     errors,
     hypervisors,
@@ -23,7 +26,6 @@ from altostratus import (
     plan,
     run,
     sections,
-    services,
     stack,
 )
 from altostratus.model import CONTROL, Hypervisor, Overcloud
@@ -81,11 +83,11 @@ def find_stack(undercloud: Connection, name: str) -> Any:
     return undercloud.orchestration.find_stack(name, ignore_missing=True)
 
 
-def auth_url(undercloud: Connection, name: str) -> str | None:
-    """The public URL of the Keystone of a deployed overcloud, if it has one."""
+def public_urls(undercloud: Connection, name: str) -> dict[str, str]:
+    """Where users reach the services of a deployed overcloud."""
     found = find_stack(undercloud, name)
     about = _outputs(found).get(stack.OUTPUT) if found else None
-    return _auth_url(_deployed(about)) if about else None
+    return observed.public_urls(_deployed(about)) if about else {}
 
 
 def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:
@@ -118,10 +120,14 @@ def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -
         return False
 
 
-def listens(url: str) -> bool:
-    """Whether something listens at a URL's host and port."""
-    place = urllib.parse.urlsplit(url)
-    return answers(place.hostname or "", place.port or 80)
+def serves(connection: Connection) -> bool:
+    """Whether a cloud's Keystone answers; a front says 503 where it is not there yet."""
+    url = connection.config.get_auth_args()["auth_url"]
+    try:
+        answer = requests.get(url, timeout=_ANSWER_S, verify=connection.session.verify)
+    except requests.RequestException:
+        return False
+    return answer.status_code < requests.codes.server_error
 
 
 def _outputs(found: Any) -> dict[str, Any]:
@@ -154,11 +160,6 @@ def _deployed(about: dict[str, Any]) -> dict[str, observed.Deployed]:
         )
         for name, one in about["instances"].items()
     }
-
-
-def _auth_url(deployed: collections.abc.Mapping[str, observed.Deployed]) -> str | None:
-    runs_it = next((one for one in deployed.values() if "keystone" in one.services), None)
-    return services.endpoint("keystone", runs_it.addresses[CONTROL]) if runs_it else None
 
 
 def _own_servers(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[Any]:
@@ -276,12 +277,14 @@ def _endpoints(
     secrets: collections.abc.Mapping[str, str],
 ) -> dict[str, str] | None:
     """The public endpoints in the overcloud's Keystone, or None if it does not answer."""
-    url = _auth_url(deployed)
+    url = observed.public_urls(deployed).get("keystone")
     if url is None or "admin_password" not in secrets:
         return None
-    if not listens(url):
-        return None
-    overcloud = admin(url, secrets["admin_password"])
+    with admin(url, secrets) as overcloud:
+        return _public_endpoints(overcloud) if serves(overcloud) else None
+
+
+def _public_endpoints(overcloud: Connection) -> dict[str, str] | None:
     try:
         identity_api: Any = overcloud.identity
         names = {service.id: service.name for service in identity_api.services()}
@@ -295,23 +298,31 @@ def _endpoints(
         return None
 
 
-def admin(auth_url: str, password: str) -> Connection:
+@contextlib.contextmanager
+def admin(
+    auth_url: str, secrets: collections.abc.Mapping[str, str]
+) -> collections.abc.Iterator[Connection]:
     """A connection as an overcloud's administrator, without an entry in clouds.yaml."""
-    return openstack.connection.Connection(
-        auth={
-            "auth_url": auth_url,
-            "username": "admin",
-            "password": password,
-            "project_name": "admin",
-            "user_domain_name": "Default",
-            "project_domain_name": "Default",
-        },
-        region_name=sections.REGION,
-        identity_api_version="3",
-        api_timeout=_OVERCLOUD_TIMEOUT_S,
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as authority:
+        authority.write(secrets.get(certificates.AUTHORITY, ""))
+        authority.flush()
+        yield openstack.connection.Connection(
+            auth={
+                "auth_url": auth_url,
+                "username": "admin",
+                "password": secrets["admin_password"],
+                "project_name": "admin",
+                "user_domain_name": "Default",
+                "project_domain_name": "Default",
+            },
+            region_name=sections.REGION,
+            identity_api_version="3",
+            api_timeout=_OVERCLOUD_TIMEOUT_S,
+            cacert=authority.name if certificates.AUTHORITY in secrets else None,
+        )
 
 
 def _credentials_digest(entry: dict[str, Any]) -> str:
     auth = entry["auth"]
-    return plan.credentials_digest(auth.get("auth_url", ""), auth.get("password", ""))
+    authority = credentials.authority(entry)
+    return plan.credentials_digest(auth.get("auth_url", ""), auth.get("password", ""), authority)

@@ -11,7 +11,7 @@ import openstack
 import openstack.exceptions
 import requests
 
-from altostratus import cloud, errors, hypervisors, log, services
+from altostratus import cloud, dashboard, errors, hypervisors, log, services, survey
 from altostratus.model import Overcloud
 
 _IMAGE_BYTES = 4 * 1024 * 1024
@@ -45,6 +45,8 @@ def overcloud(wanted: Overcloud) -> None:
         for name, (title, use) in _USES.items()
         if wanted.instance_of(name)
     ]
+    if wanted.instance_of("horizon"):
+        checks.append(("horizon lets its users in", lambda: _dashboard(connection, wanted)))
     _run("overcloud", checks)
 
 
@@ -104,7 +106,8 @@ def _answering(connection: Connection, service_type: str) -> collections.abc.Cal
         if not url:
             raise _Wrong(f"no public endpoint of type {service_type} in the catalogue")
         root = "/".join(url.split("/")[:3]) + "/"
-        status = requests.get(root, timeout=_ANSWER_S).status_code
+        verify = connection.session.verify
+        status = requests.get(root, timeout=_ANSWER_S, verify=verify).status_code
         if status not in (200, 300, 401):
             raise _Wrong(f"{root} answers {status}")
 
@@ -173,6 +176,12 @@ def _stack(connection: Connection) -> None:
             raise _Wrong(f"the stack is {status}")
     finally:
         heat.delete_stack(identity, ignore_missing=True)
+
+
+def _dashboard(connection: Connection, wanted: Overcloud) -> None:
+    url = survey.public_urls(cloud.connect("undercloud"), wanted.name)["horizon"]
+    auth = connection.config.get_auth_args()
+    dashboard.login(url, auth["username"], auth["password"], connection.session.verify)
 
 
 _Use = collections.abc.Callable[[Connection], None]

@@ -139,7 +139,9 @@ def _leaves(tree: object) -> list[str]:
         return [leaf for branch in tree.values() for leaf in _leaves(branch)]
     if isinstance(tree, list):
         return [leaf for branch in tree for leaf in _leaves(branch)]
-    return [tree] if isinstance(tree, str) and len(tree) >= SHORTEST_SECRET else []
+    # What is in lines is PEM: its lines are secret, and not what they are between.
+    lines = tree.splitlines() if isinstance(tree, str) else []
+    return [one for one in lines if len(one) >= SHORTEST_SECRET and not one.startswith("-----")]
 
 
 def undercloud_metadata() -> Any:

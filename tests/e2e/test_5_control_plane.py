@@ -1,9 +1,12 @@
 """The whole control plane: each service in an instance of its own, and all of them in one."""
 
 import json
+import urllib.parse
 
 import pytest
+import requests
 
+from altostratus import credentials, survey
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -23,7 +26,7 @@ SERVICES = {
 @pytest.mark.parametrize(
     ("example", "instances"),
     [
-        pytest.param("isolated", 8, marks=pytest.mark.turn("isolated")),
+        pytest.param("isolated", 11, marks=pytest.mark.turn("isolated")),
         pytest.param("combined", 1, marks=pytest.mark.turn("combined")),
     ],
 )
@@ -34,12 +37,38 @@ def test_control_plane_works(example: str, instances: int) -> None:
     clouds.altostratus("devtest", file, timeout_s=clouds.DEPLOY_S)
     found = clouds.status(file)
     assert len(found["instances"]) == instances
-    assert set(found["endpoints"]) == SERVICES
+    assert set(found["endpoints"]) == {*SERVICES, "horizon"}
     clouds.altostratus("overcloud", "verify", file)
     catalogue = clouds.openstack("overcloud", "catalog", "list")
     assert {one["Name"] for one in catalogue} == SERVICES
     again = clouds.altostratus("overcloud", "deploy", file)
     assert "Nothing to do" in again.stdout
+
+
+@pytest.mark.turn("isolated")
+def test_users_reach_services_at_the_front_alone() -> None:
+    found = clouds.status(str(EXAMPLES / "isolated.yaml"))
+    addresses = {one["name"]: one["addresses"]["control"] for one in found["instances"]}
+    front = addresses.pop("front")
+    places = [urllib.parse.urlsplit(url) for url in found["endpoints"].values()]
+    assert {(place.scheme, place.hostname) for place in places} == {("https", front)}
+    reached = [
+        (name, place.port)
+        for name, address in addresses.items()
+        for place in places
+        if survey.answers(address, place.port, timeout_s=1)
+    ]
+    assert reached == []
+
+
+@pytest.mark.turn("isolated")
+def test_only_the_clouds_own_authority_is_trusted_at_the_front() -> None:
+    entry = credentials.read("overcloud")
+    assert entry is not None
+    url = entry["auth"]["auth_url"]
+    assert requests.get(url, timeout=10, verify=entry["cacert"]).ok
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(url, timeout=10, verify=requests.certs.where())
 
 
 @pytest.mark.turn("isolated")

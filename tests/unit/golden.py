@@ -16,12 +16,14 @@ import pydantic
 
 from altostratus import (
     addresses,
+    certificates,
     check,
     errors,
     hypervisors,
     images,
     metadata,
     plan,
+    services,
     spec,
     stack,
     yamlfile,
@@ -93,7 +95,10 @@ def fixed_images(overcloud: Overcloud) -> dict[str, plan.Image]:
 
 def fixed_secrets(overcloud: Overcloud) -> dict[str, str]:
     """Secrets of the right form that are the same in every run."""
-    return {name: _fixed_secret(name) for name in metadata.overcloud_secrets(overcloud, {})}
+    names = list(metadata.overcloud_secrets(overcloud, {}))
+    if overcloud.instance_of(services.FRONT):
+        names += [certificates.AUTHORITY, certificates.AUTHORITY_KEY, certificates.FRONT]
+    return {name: _fixed_secret(name) for name in names}
 
 
 def _fixed_secret(name: str) -> str:
@@ -158,7 +163,9 @@ def deployed(overcloud: Overcloud) -> Observed:
         flavors=frozenset(stack.flavor(one) for one in overcloud.instances),
         has_keypair=True,
         endpoints={entry["name"]: entry["public_url"] for entry in entries},
-        credentials=plan.credentials_digest(url, secrets["admin_password"]) if url else None,
+        credentials=plan.credentials_digest(
+            url, secrets["admin_password"], secrets.get(certificates.AUTHORITY)
+        ) if url else None,
     )  # fmt: skip
 
 

@@ -16,13 +16,13 @@ _LAYERS = (
     {"cli"},
     {"cli_image", "virtualization"},
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
-    {"baseline", "glance", "networks", "survey", "keypair", "heat", "lock"},
+    {"baseline", "dashboard", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
     {"inventory"},
     {"images", "sections"},
-    {"hypervisors", "services", "seal", "yamlfile"},
+    {"certificates", "hypervisors", "services", "seal", "yamlfile"},
     {"model"},
     {"archive", "rootfs", "sbom", "snapshot"},
     {"layers"},
@@ -35,8 +35,8 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "check", "errors", "heatenv", "hypervisors", "metadata", "model", "observed",
-    "plan", "seal", "sections", "services", "spec", "stack", "yamlfile",
+    "addresses", "certificates", "check", "errors", "heatenv", "hypervisors", "metadata", "model",
+    "observed", "plan", "seal", "sections", "services", "spec", "stack", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cryptography import fernet
 
-from altostratus import hypervisors, metadata, sections, services, spec, stack
+from altostratus import certificates, hypervisors, metadata, sections, services, spec, stack
 from altostratus.model import Overcloud
 from tests.unit import golden
 
@@ -123,3 +123,44 @@ def test_protecting_running_servers_does_not_change_the_digest(
     assert free.digest == held.digest
     resources = held.environment["resource_registry"]["resources"]
     assert resources["database"]["lxc_server"] == {"restricted_actions": "replace"}
+
+
+@pytest.fixture
+def fronted() -> Overcloud:
+    folder = _ROOT / "tests" / "golden" / "front"
+    return spec.parse((folder / "overcloud.yaml").read_text(), "overcloud.yaml")
+
+
+def test_only_the_front_holds_the_key_of_its_certificate(fronted: Overcloud) -> None:
+    secrets = golden.fixed_secrets(fronted)
+    made = golden.make_plan(fronted, golden.empty_undercloud())
+    for instance in fronted.instances:
+        tree = metadata.instance(fronted, instance, made.addresses, secrets)
+        clear, sealed = metadata.split(tree)
+        held = {name for name in _CERTIFICATES if secrets[name] in json.dumps(sealed)}
+        assert held == ({certificates.FRONT} if instance.name == "front" else set())
+        assert not [name for name in _CERTIFICATES if secrets[name] in json.dumps(clear)]
+
+
+_CERTIFICATES = (certificates.AUTHORITY, certificates.AUTHORITY_KEY, certificates.FRONT)
+
+
+def test_services_behind_a_front_are_open_to_the_internal_network_alone(
+    fronted: Overcloud,
+) -> None:
+    resources = golden.render(fronted, golden.empty_undercloud()).template["resources"]
+
+    def ports(group: str) -> set[tuple[int | None, str | None]]:
+        rules = resources[group]["properties"]["rules"]
+        return {(one.get("port_range_min"), one.get("remote_ip_prefix")) for one in rules}
+
+    anywhere, internal, external = None, "172.16.1.0/24", "172.16.2.0/24"
+    assert ports("identity_control_access") == {(22, anywhere), (None, anywhere)}
+    assert ports("identity_internal_api_access") == {(5000, internal), (None, internal)}
+    assert ports("front_control_access") == {
+        (22, anywhere), (5000, anywhere), (8080, anywhere), (9292, anywhere), (None, anywhere)
+    }  # fmt: skip
+    assert ports("front_internal_api_access") == {(None, internal)}
+    assert ports("front_external_access") == {
+        (5000, external), (8080, external), (9292, external), (None, external)
+    }  # fmt: skip

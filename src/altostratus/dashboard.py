@@ -1,0 +1,45 @@
+"""Uses Horizon as somebody at a browser does: by its pages and forms."""
+
+import html
+import re
+
+import requests
+
+from altostratus import errors
+
+_ANSWER_S = 60
+_HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
+# It needs no service but Keystone, and an administrator's rights.
+_PROJECTS = "identity/"
+
+
+def login(url: str, username: str, password: str, verify: str | bool) -> None:
+    """Log in, see the list of projects, and log out.
+
+    ``verify`` is what requests takes by this name. Raises :class:`errors.Error` if Horizon shows
+    something else.
+    """
+    with requests.Session() as session:
+        session.verify = verify
+        form = _get(session, f"{url}/auth/login/")
+        fields = {name: html.unescape(value) for name, value in _HIDDEN.findall(form.text)}
+        # Over TLS a form is taken only from the page that it is on.
+        page = session.post(
+            form.url,
+            data=fields | {"username": username, "password": password},
+            headers={"Referer": form.url},
+            timeout=_ANSWER_S,
+        )
+        if not page.ok or "sessionid" not in session.cookies:
+            raise errors.Error(f"{form.url} does not let {username} in: {page.status_code}")
+        projects = _get(session, f"{url}/{_PROJECTS}")
+        if "/auth/login/" in projects.url or f">{username}<" not in projects.text:
+            raise errors.Error(f"{projects.url} does not show the projects")
+        _get(session, f"{url}/auth/logout/")
+
+
+def _get(session: requests.Session, url: str) -> requests.Response:
+    answer = session.get(url, timeout=_ANSWER_S)
+    if not answer.ok:
+        raise errors.Error(f"{url} answers {answer.status_code}")
+    return answer
