@@ -23,6 +23,10 @@ from altostratus.yamlfile import Document, Location
 
 _DEFAULT_NETWORKS = {INTERNAL: {"vlan": 101, "cidr": "172.16.1.0/24"}}
 _FIRST_HOST = 10
+# This host, link-local, multicast, reserved.
+_SPECIAL = tuple(
+    map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
+)
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _NETWORK_NAME = re.compile(r"[a-z]([a-z0-9_-]{0,30}[a-z0-9])?")
 
@@ -114,6 +118,8 @@ def _check_cidr(given: str) -> str:
         raise _fail(f"{given!r} is not an IPv4 network: {exc}", "like 172.16.1.0/24") from exc
     if not 8 <= network.prefixlen <= 28:
         raise _fail(f"{given} has a prefix of {network.prefixlen} bits", "between /8 and /28")
+    if any(network.overlaps(special) for special in _SPECIAL):
+        raise _fail(f"no instance can have an address in {given}", "like 172.16.1.0/24")
     return given
 
 
