@@ -216,14 +216,38 @@ def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
 
 
 def _configured_before(overcloud: Overcloud, instance: Instance) -> list[str]:
-    """The instances whose services this one's need; only those with an earlier service, so that
-    combined ones never wait for each other."""
-    needed = {name for service in instance.services for name in services.get(service).needs}
+    """The instances that are complete before this one is configured: those with what it needs.
+
+    Instances that need one another are configured at the same time, and wait inside: for the
+    database, for Keystone.
+    """
     return [
         other.name
         for other in overcloud.instances
-        if needed & set(other.services) and _order(other) < _order(instance)
+        if _needs(instance) & set(other.services)
+        and _order(other) < _order(instance)
+        and instance.name not in _needed(overcloud, other)
     ]
+
+
+def _needs(instance: Instance) -> set[str]:
+    return {name for service in instance.services for name in services.get(service).needs}
+
+
+def _needed(overcloud: Overcloud, instance: Instance) -> set[str]:
+    """The instances that one needs, and those that they need."""
+    found: set[str] = set()
+    left = [instance]
+    while left:
+        needs = _needs(left.pop())
+        new = [
+            other
+            for other in overcloud.instances
+            if needs & set(other.services) and other.name not in found
+        ]
+        found |= {other.name for other in new}
+        left += new
+    return found
 
 
 def _order(instance: Instance) -> tuple[int, str]:

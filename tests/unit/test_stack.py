@@ -164,3 +164,27 @@ def test_services_behind_a_front_are_open_to_the_internal_network_alone(
     assert ports("front_external_access") == {
         (5000, external), (8080, external), (9292, external), (None, external)
     }  # fmt: skip
+
+
+_MUTUAL = """\
+overcloud: demo
+instances:
+  store: {services: [mariadb, glance]}
+  identity: {services: [keystone]}
+  placement: {services: [placement]}
+"""
+
+
+def test_instances_that_need_one_another_do_not_wait_for_one_another() -> None:
+    overcloud = spec.parse(_MUTUAL, "overcloud.yaml")
+    resources = golden.render(overcloud, golden.empty_undercloud()).template["resources"]
+    waits = {
+        one.name: resources[stack.deployment(one.name)].get("depends_on", [])
+        for one in overcloud.instances
+    }
+    assert waits == {
+        # Keystone needs the database, and Glance beside that needs Keystone.
+        "store": [],
+        "identity": [],
+        "placement": ["store_deployment", "identity_deployment"],
+    }
