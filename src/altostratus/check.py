@@ -2,8 +2,8 @@
 
 import collections.abc
 
-from altostratus import errors, stack
-from altostratus.model import Hypervisor, Instance, Network, Overcloud
+from altostratus import errors, room, stack
+from altostratus.model import Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
 from altostratus.yamlfile import Document, Location
 
@@ -37,6 +37,16 @@ def check_machine(
         for there in networks
         # A route to everywhere overlaps everything and means nothing.
         if there.cidr.prefixlen > 0 and network.cidr.overlaps(there.cidr)
+    )
+
+
+def check_shares(
+    overcloud: Overcloud, shares: tuple[Share, ...], document: Document
+) -> tuple[errors.Finding, ...]:
+    """What speaks against it in the size of the machine that these are the shares of."""
+    return tuple(
+        document.finding(("instances",), message, hint)
+        for message, hint in room.lacks_in_all(overcloud.instances, shares)
     )
 
 
@@ -124,37 +134,24 @@ def _capacity(overcloud: Overcloud, observed: Observed, document: Document) -> _
                 f"it has: {there or 'none'}",
             )
             continue
-        yield from _room(hypervisor, instances, providers, document)
+        yield from _idle(hypervisor, instances, providers, observed, document)
+        for message, hint in room.lacks(hypervisor, instances, providers):
+            yield document.finding(("instances",), message, hint)
 
 
-def _room(
+def _idle(
     hypervisor: Hypervisor,
     instances: list[Instance],
     providers: list[Provider],
+    observed: Observed,
     document: Document,
 ) -> _Findings:
-    sums = (
-        (
-            "MiB of memory",
-            "memory",
-            sum(found.memory_mib for found in instances),
-            sum(found.memory_mib for found in providers),
-            sum(found.others_memory_mib for found in providers),
-        ),
-        (
-            "GiB of disk",
-            "disk",
-            sum(found.disk_gib for found in instances),
-            sum(found.disk_gib for found in providers),
-            sum(found.others_disk_gib for found in providers),
-        ),
-    )
-    for unit, key, needed, has, others in sums:
-        if needed > has - others:
-            names = ", ".join(found.name for found in instances)
-            yield document.finding(
-                ("instances",),
-                f"too little room on {hypervisor}: {names} need {needed} {unit}, and"
-                f" {has - others} of {has} are free ({others} used by others)",
-                f"give some of them less {key}, or another hypervisor",
-            )
+    """New instances need a compute process that takes them; those that run do without."""
+    new = [one.name for one in instances if observed.server_of(one.name) is None]
+    if new and all(one.trouble for one in providers):
+        troubles = "; ".join(f"{one.name}: {one.trouble}" for one in providers)
+        yield document.finding(
+            ("instances", new[0]),
+            f"the hypervisor {hypervisor} takes no instances ({troubles})",
+            room.repair(providers[0]),
+        )

@@ -120,8 +120,10 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     phases = Phases()
     with phases.phase("prepare the machine"):
         machine.prepare()
+        wanted = node.undercloud(overcloud)
+        deploy.check_shares(overcloud, wanted.shares, document)
     with phases.phase("undercloud"):
-        undercloud.up(node.undercloud(overcloud))
+        undercloud.up(wanted)
         verify.undercloud()
         log.info(virtualization.to_text(virtualization.read()))
     with phases.phase("overcloud"):

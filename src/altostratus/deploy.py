@@ -36,7 +36,7 @@ from altostratus import (
     survey,
     verify,
 )
-from altostratus.model import CONTROL, Instance, Overcloud
+from altostratus.model import CONTROL, Instance, Overcloud, Share
 from altostratus.yamlfile import Document
 
 TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
@@ -89,6 +89,16 @@ def check_machine(overcloud: Overcloud, document: Document) -> None:
     Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
     findings = check.check_machine(overcloud, survey.machine_networks(), document)
+    if findings:
+        raise errors.FindingsError(findings)
+
+
+def check_shares(overcloud: Overcloud, shares: tuple[Share, ...], document: Document) -> None:
+    """Check whether an undercloud with these shares can have room, before it is brought up.
+
+    Raises :class:`errors.FindingsError` with everything that it has too little of.
+    """
+    findings = check.check_shares(overcloud, shares, document)
     if findings:
         raise errors.FindingsError(findings)
 

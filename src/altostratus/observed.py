@@ -65,7 +65,11 @@ class NeutronNetwork:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Provider:
-    """A compute process's share, and how much of it others than this overcloud use."""
+    """A compute process's share, and how much of it others than this overcloud use.
+
+    ``trouble`` is why it takes no instances, if it takes none; ``is_disabled`` says that somebody
+    wanted it so.
+    """
 
     name: str
     hypervisor: Hypervisor
@@ -73,6 +77,8 @@ class Provider:
     disk_gib: int
     others_memory_mib: int = 0
     others_disk_gib: int = 0
+    trouble: str | None = None
+    is_disabled: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         networks=networks,
         flavors=frozenset(flavor.name for flavor in undercloud.compute.flavors()),
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
-        providers=tuple(_providers(undercloud, servers)),
+        providers=providers(undercloud, servers),
         machine_networks=machine_networks(),
         endpoints=_endpoints(deployed, secrets),
         credentials=_credentials_digest(entry) if entry else None,
@@ -220,29 +220,49 @@ def _control(undercloud: Connection) -> observed.Control:
     )
 
 
-def _providers(
-    undercloud: Connection, servers: list[Any]
-) -> collections.abc.Iterator[observed.Provider]:
+def providers(
+    undercloud: Connection, own_servers: collections.abc.Iterable[Any] = ()
+) -> tuple[observed.Provider, ...]:
+    """The compute processes of our hypervisors; what these servers use is not others'."""
     own: dict[str, list[tuple[int, int]]] = {}
-    for server in servers:
+    for server in own_servers:
         own.setdefault(server.metadata[stack.HYPERVISOR], []).append(_shape(server))
     by_trait = {hypervisors.entry(name).trait: Hypervisor(name) for name in hypervisors.names()}
+    processes = {one.host: one for one in undercloud.compute.services(binary="nova-compute")}
+    found = []
     for provider in _placement(undercloud, "/resource_providers")["resource_providers"]:
         path = f"/resource_providers/{provider['uuid']}"
         traits = set(_placement(undercloud, f"{path}/traits")["traits"])
         inventory = _placement(undercloud, f"{path}/inventories")["inventories"]
         usages = _placement(undercloud, f"{path}/usages")["usages"]
+        process = processes.get(provider["name"])
         for trait in sorted(traits & by_trait.keys()):
             memory, disk = (_usable(inventory, name) for name in ("MEMORY_MB", "DISK_GB"))
             ours = own.get(by_trait[trait], [])
-            yield observed.Provider(
-                name=provider["name"],
-                hypervisor=by_trait[trait],
-                memory_mib=memory,
-                disk_gib=disk,
-                others_memory_mib=max(usages.get("MEMORY_MB", 0) - sum(m for m, _ in ours), 0),
-                others_disk_gib=max(usages.get("DISK_GB", 0) - sum(d for _, d in ours), 0),
+            found.append(
+                observed.Provider(
+                    name=provider["name"],
+                    hypervisor=by_trait[trait],
+                    memory_mib=memory,
+                    disk_gib=disk,
+                    others_memory_mib=max(usages.get("MEMORY_MB", 0) - sum(m for m, _ in ours), 0),
+                    others_disk_gib=max(usages.get("DISK_GB", 0) - sum(d for _, d in ours), 0),
+                    trouble=_trouble(process),
+                    is_disabled=process is not None and process.status == "disabled",
+                )
             )
+    return tuple(found)
+
+
+def _trouble(process: Any) -> str | None:
+    """Why a compute process takes no instances, or None if it does."""
+    if process is None:
+        return "its compute process is not there"
+    if process.status == "disabled":
+        return f"its compute process is disabled: {process.disabled_reason or 'no reason is given'}"
+    if process.state != "up":
+        return f"its compute process is {process.state}, last heard of at {process.updated_at}"
+    return None
 
 
 def _placement(undercloud: Connection, path: str) -> Any:

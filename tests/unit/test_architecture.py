@@ -18,6 +18,7 @@ _LAYERS = (
     {"deploy", "undercloud", "node", "status", "verify", "failures"},
     {"baseline", "dashboard", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
+    {"room"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
     {"inventory"},
@@ -36,7 +37,7 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "certificates", "check", "errors", "heatenv", "hypervisors", "metadata", "model",
-    "observed", "plan", "seal", "sections", "services", "spec", "stack", "yamlfile",
+    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",
