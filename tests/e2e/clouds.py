@@ -1,5 +1,7 @@
 """What the end-to-end tests use the two clouds with: the same commands as an operator."""
 
+import collections.abc
+import contextlib
 import functools
 import json
 import os
@@ -42,6 +44,14 @@ def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) 
 
 def kill_during(step: str, *arguments: str) -> None:
     """Run the launcher and kill it, with all that it started, a moment after a step begins."""
+    with running_to(step, *arguments) as running:
+        time.sleep(INTO_STEP_S)
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def running_to(step: str, *arguments: str) -> collections.abc.Iterator["subprocess.Popen[str]"]:
+    """The launcher from where a step begins; what it says from there on is left to be read."""
     with subprocess.Popen(
         [str(ROOT / "altostratus"), *arguments],
         cwd=ROOT,
@@ -55,8 +65,7 @@ def kill_during(step: str, *arguments: str) -> None:
         for line in running.stdout:
             said.append(line)
             if f"...  {step}" in line:
-                time.sleep(INTO_STEP_S)
-                os.killpg(running.pid, signal.SIGKILL)
+                yield running
                 break
         else:
             raise AssertionError(f"{arguments} never came to {step!r}:\n{''.join(said)}")
@@ -113,15 +122,22 @@ def secrets_of(instance: str) -> frozenset[str]:
 
 def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
     """What a script prints that root runs in an instance, over ssh."""
+    done = at(addresses()[instance], script, stdin)
+    assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def at(address: str, script: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Have root run a script at an address, over ssh."""
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=10"]
-    done = subprocess.run(
+    return subprocess.run(
         [
             "ssh",
             "-q",
             *(part for option in options for part in ("-o", option)),
             "-i",
             str(keypair.path("demo")),
-            f"root@{addresses()[instance]}",
+            f"root@{address}",
             script,
         ],
         input=stdin,
@@ -130,8 +146,6 @@ def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
         timeout=COMMAND_S,
         check=False,
     )
-    assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def _leaves(tree: object) -> list[str]:
