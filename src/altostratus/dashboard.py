@@ -13,7 +13,7 @@ _HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
 _PROJECTS = "identity/"
 
 
-def login(url: str, username: str, password: str, verify: str | bool) -> None:
+def login(url: str, username: str, password: str, verify: str | bool | None) -> None:
     """Log in, see the list of projects, and log out.
 
     ``verify`` is what requests takes by this name. Raises :class:`errors.Error` if Horizon shows

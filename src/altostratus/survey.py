@@ -127,7 +127,7 @@ def serves(connection: Connection) -> bool:
         answer = requests.get(url, timeout=_ANSWER_S, verify=connection.session.verify)
     except requests.RequestException:
         return False
-    return answer.status_code < requests.codes.server_error
+    return bool(answer.status_code < requests.codes.server_error)
 
 
 def _outputs(found: Any) -> dict[str, Any]:
@@ -324,5 +324,5 @@ def admin(
 
 def _credentials_digest(entry: dict[str, Any]) -> str:
     auth = entry["auth"]
-    authority = credentials.authority(entry)
+    authority = credentials.trusted(entry)
     return plan.credentials_digest(auth.get("auth_url", ""), auth.get("password", ""), authority)
