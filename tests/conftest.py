@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-GROUPS = ("isolated", "combined")
+GROUPS = ("isolated", "combined", "kvm")
 ALL = "all"
 
 
