@@ -1,14 +1,11 @@
 """The command line: parse, call one function, print; the only place that ends the process."""
 
-import collections.abc
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import sys
 import tempfile
-import time
 import traceback
 from typing import Any
 
@@ -16,7 +13,7 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import errors, hypervisors, log, spec, yamlfile
+from altostratus import errors, hypervisors, log, phases, spec, yamlfile
 from altostratus.errors import Exit
 from altostratus.model import Overcloud
 
@@ -111,20 +108,20 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
 
     overcloud, document = _load(file, hypervisor)
     deploy.check_machine(overcloud, document)
-    phases = _Phases()
-    with phases.phase("prepare the machine"):
+    timed = phases.Phases()
+    with timed.phase("prepare the machine"):
         machine.prepare()
-    with phases.phase("undercloud"):
+    with timed.phase("undercloud"):
         undercloud.up(node.undercloud(overcloud))
         verify.undercloud()
-    with phases.phase("overcloud"):
+    with timed.phase("overcloud"):
         deployment = deploy.prepare(overcloud, document)
         deploy.execute(deployment)
     if deployment.plan.nothing_to_do:
-        with phases.phase("verify"):
+        with timed.phase("verify"):
             verify.overcloud(overcloud)
     click.echo(status.to_text(status.read(overcloud)))
-    click.echo(phases.to_text())
+    click.echo(timed.to_text())
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -269,9 +266,11 @@ def overcloud() -> None:
 @_hypervisor
 def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
     """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
-    from altostratus import deploy, undercloud
+    from altostratus import deploy, plan, undercloud
 
     wanted, document = _load(file, hypervisor)
+    for warning in plan.warnings(wanted):
+        click.echo(warning)
     if undercloud.status() is None:
         deploy.check_machine(wanted, document)
         click.echo(f"{file}: nothing wrong in it; no undercloud here to check it against")
@@ -373,27 +372,6 @@ def overcloud_delete(file: pathlib.Path) -> None:
     was_there = deploy.delete(wanted.name)
     there = "deleted" if was_there else "there was nothing of it"
     click.echo(f"overcloud {wanted.name}: {there}")
-
-
-class _Phases:
-    """How long each part of a run took."""
-
-    def __init__(self) -> None:
-        self._took: list[tuple[str, float]] = []
-
-    @contextlib.contextmanager
-    def phase(self, name: str) -> collections.abc.Iterator[None]:
-        """Time what is done inside ``with``."""
-        log.info(f"== {name}")
-        start = time.monotonic()
-        yield
-        self._took.append((name, time.monotonic() - start))
-
-    def to_text(self) -> str:
-        """One line per phase, and the sum."""
-        total = sum(seconds for _, seconds in self._took)
-        lines = [f"{name:20} {seconds:7.1f} s" for name, seconds in [*self._took, ("sum", total)]]
-        return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -155,10 +155,13 @@ def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> 
         ram=instance.memory_mib,
         vcpus=instance.vcpus,
         disk=instance.disk_gib,
+        is_public=not instance.privileged,
     )
-    compute.create_flavor_extra_specs(
-        flavor, hypervisors.entry(instance.hypervisor).flavor_properties
-    )
+    properties = hypervisors.entry(instance.hypervisor).flavor_properties
+    if instance.privileged:
+        properties |= {hypervisors.PRIVILEGED: "true"}
+        compute.flavor_add_tenant_access(flavor, str(deployment.undercloud.current_project_id))
+    compute.create_flavor_extra_specs(flavor, properties)
 
 
 def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -298,6 +301,6 @@ def _release_state(undercloud: openstack.connection.Connection, overcloud: str) 
 def _delete_flavors(undercloud: openstack.connection.Connection) -> None:
     """Remove our flavors that no server has."""
     used = {server.flavor.get("original_name") for server in undercloud.compute.servers()}
-    for flavor in undercloud.compute.flavors():
+    for flavor in survey.flavors(undercloud):
         if flavor.name.startswith("altostratus-") and flavor.name not in used:
             undercloud.compute.delete_flavor(flavor, ignore_missing=True)

@@ -20,6 +20,18 @@ class ImageForm(enum.StrEnum):
     FILE_SYSTEM = "raw"
 
 
+class Privileges(enum.StrEnum):
+    """How an instance gets what a service needs that runs machines of its own."""
+
+    ON_REQUEST = "on request"
+    NEVER = "never"
+    NOT_NEEDED = "not needed"
+
+
+# Only administrators give flavors properties: what this one allows, users cannot take.
+PRIVILEGED = "altostratus:privileged"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """What deploying to a hypervisor takes.
@@ -38,6 +50,7 @@ class Entry:
     compute_driver: str
     virt_type: str | None = None
     disk_format: str = "raw"
+    privileges: Privileges = Privileges.NOT_NEEDED
 
     @property
     def image_suffix(self) -> str:
@@ -64,6 +77,7 @@ _TABLE = {
         template="docker.yaml",
         server="docker_server",
         compute_driver="altostratus.DockerDriver",
+        privileges=Privileges.ON_REQUEST,
     ),
     Hypervisor.LXC: Entry(
         hypervisor_type="lxc",
@@ -74,6 +88,7 @@ _TABLE = {
         server="lxc_server",
         compute_driver="altostratus.LibvirtDriver",
         virt_type="lxc",
+        privileges=Privileges.NEVER,
     ),
 }
 

@@ -29,6 +29,7 @@ _PIPELINE = 1
 _KEPT = 2
 _DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
+_WITH_LIBVIRT = {"openstack", "nova-compute"}
 _WHEELS = ("cached-base", "native-wheels")
 _IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
 
@@ -175,8 +176,8 @@ def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
 
 
 def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
-    # libvirt's binding is for compute processes alone: only the whole lot has them.
-    prefix = "" if "openstack" in spec.locks else "uwsgi"
+    # libvirt's binding is for compute processes alone.
+    prefix = "" if _WITH_LIBVIRT & set(spec.locks) else "uwsgi"
     return [
         wheel for wheel in sorted(wheels.glob("*.whl")) if wheel.name.lower().startswith(prefix)
     ]

@@ -47,7 +47,7 @@ def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, 
 
 def undercloud_secrets(known: Secrets) -> dict[str, str]:
     """The secrets of an undercloud: the known ones, and new ones for those missing."""
-    return generate(services.secrets_of(services.all_names()), known)
+    return generate(services.secrets_of(services.undercloud_names()), known)
 
 
 def overcloud_secrets(overcloud: Overcloud, known: Secrets) -> dict[str, str]:
@@ -65,7 +65,7 @@ def seal_key(instance: str) -> str:
 def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
-    names = services.all_names()
+    names = services.undercloud_names()
     everywhere = dict.fromkeys(names, host)
     cloud = sections.Cloud(
         secrets=secrets,
@@ -88,6 +88,8 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         "tenant_network_types": "",
         "is_undercloud": True,
         "metadata_secret": secrets["metadata_secret"],
+        "nova_metadata_host": _LOOPBACK,
+        "tunnel_ip": "",
         "datapath_type": wanted.datapath_type,
         "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
         "flat_networks": wanted.control.physical_network,
@@ -121,9 +123,14 @@ def instance(
         public_hosts=_hosts(overcloud, addresses, CONTROL),
         services=tuple(internal),
     )
-    return _named(
-        sections.make(cloud, wanted.services), overcloud.name, wanted.name, wanted.services
-    )
+    tree = sections.make(cloud, wanted.services)
+    bridged = services.bridged_network(wanted.services)
+    if bridged:
+        number = wanted.networks.index(bridged)
+        tree["network"] = {
+            "provider": {"bridge": sections.PROVIDER_BRIDGE, "interface": f"eth{number}"}
+        }
+    return _named(tree, overcloud.name, wanted.name, wanted.services)
 
 
 def overcloud_catalog(overcloud: Overcloud, addresses: Addresses, secrets: Secrets) -> list[Tree]:
@@ -150,9 +157,12 @@ def catalog(
             "user": service.user,
             "password": secrets[f"{service.name}_password"],
             "roles": list(service.roles),
-            "public_url": services.endpoint(service.name, public_hosts[service.name]),
-            "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
         }
+        if service.endpoint_type:
+            entry |= {
+                "public_url": services.endpoint(service.name, public_hosts[service.name]),
+                "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
+            }
         if service.name == "heat":
             entry["domain"] = {
                 "name": "heat",

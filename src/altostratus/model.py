@@ -28,7 +28,10 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """A server that runs one service or several; ``networks`` begins with the control network."""
+    """A server that runs one service or several; ``networks`` begins with the control network.
+
+    ``privileged`` says that a container is to be allowed more than others.
+    """
 
     name: str
     services: tuple[str, ...]
@@ -38,6 +41,7 @@ class Instance:
     vcpus: int
     disk_gib: int
     state_gib: int
+    privileged: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         images=glance_images(undercloud),
         built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
         networks=networks,
-        flavors=frozenset(flavor.name for flavor in undercloud.compute.flavors()),
+        flavors=frozenset(flavor.name for flavor in flavors(undercloud)),
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
         providers=tuple(_providers(undercloud, servers)),
         machine_networks=machine_networks(),
@@ -107,6 +107,11 @@ def glance_images(undercloud: Connection) -> dict[str, str]:
         for image in undercloud.image.images(status="active")
         if (image.properties or {}).get(IMAGE_OWNER) == OWNER and IMAGE_DIGEST in image.properties
     }
+
+
+def flavors(undercloud: Connection) -> collections.abc.Iterator[Any]:
+    """All flavors, those included that only some projects may use."""
+    yield from undercloud.compute.flavors(is_public="None")
 
 
 def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -> bool:

@@ -26,7 +26,7 @@ _LAYERS = (
     {"layers"},
     {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials"},
-    {"run"},
+    {"run", "phases"},
     {"log"},
     {"errors"},
     {"__init__"},
