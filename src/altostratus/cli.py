@@ -341,11 +341,15 @@ def _read_plan(file: pathlib.Path) -> Any:
 @overcloud.command("verify")
 @_file
 @_hypervisor
-def overcloud_verify(file: pathlib.Path, hypervisor: str | None) -> None:
+@click.option("--tempest", "with_tempest", is_flag=True, help="And run OpenStack's smoke tests.")
+def overcloud_verify(file: pathlib.Path, hypervisor: str | None, with_tempest: bool) -> None:
     """Use the overcloud as its users would."""
-    from altostratus import verify
+    from altostratus import tempest, verify
 
-    verify.overcloud(_load(file, hypervisor)[0])
+    wanted, _ = _load(file, hypervisor)
+    verify.overcloud(wanted)
+    if with_tempest:
+        click.echo(tempest.verify(wanted))
     click.echo("verified")
 
 

@@ -14,15 +14,15 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"deploy", "undercloud", "node", "status", "verify", "failures"},
+    {"deploy", "undercloud", "node", "status", "tempest", "verify", "failures"},
     {"baseline", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed"},
     {"images", "sections"},
-    {"hypervisors", "services", "seal", "yamlfile"},
+    {"hypervisors", "services", "seal", "tempest_conf", "yamlfile"},
     {"model"},
-    {"archive", "rootfs"},
+    {"archive", "guest", "rootfs"},
     {"layers"},
     {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials"},
@@ -33,7 +33,7 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "check", "errors", "hypervisors", "metadata", "model", "observed", "plan", "seal",
-    "sections", "services", "spec", "stack", "yamlfile",
+    "sections", "services", "spec", "stack", "tempest_conf", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",
