@@ -29,6 +29,7 @@ from altostratus import (
     networks,
     observed,
     plan,
+    reach,
     stack,
     survey,
     verify,
@@ -112,6 +113,9 @@ def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool
         _release_state(undercloud, overcloud)
         with log.step(f"delete stack {overcloud}") as step:
             heat.delete(undercloud, found, step)
+    for network in survey.networks(undercloud):
+        if network.owner == overcloud and network.vlan is not None:
+            reach.close(network.vlan, network.cidrs)
     removed = networks.delete(undercloud, overcloud)
     _delete_flavors(undercloud)
     has_key = keypair.delete(undercloud, overcloud)
@@ -172,6 +176,8 @@ def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) ->
         if stack.network(overcloud.name, found.name) == step.subject
     )
     networks.create(deployment.undercloud, overcloud, wanted)
+    if wanted in reach.wanted(overcloud):
+        reach.open(wanted)
 
 
 def _start_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:

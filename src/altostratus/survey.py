@@ -56,7 +56,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     described = _stack(found) if found else None
     deployed = described.instances if described else {}
     servers = list(_own_servers(undercloud, overcloud.name))
-    networks = tuple(_networks(undercloud))
+    found_networks = tuple(networks(undercloud))
     specs = image_specs(overcloud)
     entry = credentials.read("overcloud")
     seen = observed.Observed(
@@ -65,7 +65,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         servers=_servers(servers, deployed),
         images=glance_images(undercloud),
         built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
-        networks=networks,
+        networks=found_networks,
         flavors=frozenset(flavor.name for flavor in flavors(undercloud)),
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
         providers=tuple(_providers(undercloud, servers)),
@@ -187,7 +187,8 @@ def _servers(
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))
 
 
-def _networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+def networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+    """The undercloud's networks, those of overclouds included."""
     cidrs: dict[str, list[ipaddress.IPv4Network]] = {}
     for subnet in undercloud.network.subnets(ip_version=4):
         cidrs.setdefault(subnet.network_id, []).append(ipaddress.IPv4Network(subnet.cidr))

@@ -15,7 +15,18 @@ from typing import Any
 
 import openstack
 
-from altostratus import cloud, credentials, errors, glance, guest, log, machine, run, tempest_conf
+from altostratus import (
+    cloud,
+    credentials,
+    errors,
+    glance,
+    guest,
+    log,
+    machine,
+    reach,
+    run,
+    tempest_conf,
+)
 from altostratus.model import Network, Overcloud
 
 _RELEASE = pathlib.Path(__file__).parents[2] / "releases" / "2026.2"
@@ -49,6 +60,8 @@ def verify(wanted: Overcloud) -> str:
     programs = _environment()
     place = machine.state_dir() / "tempest" / wanted.name
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for network in reach.wanted(wanted):
+        reach.open(network)
     with log.step("make what tempest needs in the overcloud"):
         facts = _facts(wanted, cloud.connect("overcloud"), place)
     workspace = _workspace(programs, place, tempest_conf.render(facts))
@@ -167,7 +180,7 @@ def _image(connection: Connection) -> str:
     for found in connection.image.images(name=file.stem, status="active"):
         if found.visibility == "public":
             return str(found.id)
-        connection.image.delete_image(found, ignore_missing=True)
+        connection.image.delete_image(str(found.id), ignore_missing=True)
     identity = glance.load_file(connection, file, file.stem, "raw")
     connection.image.update_image(identity, visibility="public")
     return identity

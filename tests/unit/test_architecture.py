@@ -14,7 +14,7 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"deploy", "undercloud", "node", "status", "tempest", "verify", "failures"},
+    {"deploy", "undercloud", "node", "reach", "status", "tempest", "verify", "failures"},
     {"baseline", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"stack", "addresses"},
