@@ -1,5 +1,6 @@
 """Image files made of a root file system's tar archive, in the formats that hypervisors take."""
 
+import collections.abc
 import hashlib
 import io
 import json
@@ -18,14 +19,21 @@ _CHUNK = 1024 * 1024
 
 
 def write_docker_archive(
-    root: pathlib.Path, target: pathlib.Path, tag: str, base: pathlib.Path
+    root: pathlib.Path,
+    target: pathlib.Path,
+    tag: str,
+    below: collections.abc.Sequence[pathlib.Path],
+    lower: pathlib.Path,
 ) -> None:
-    """Write the root as a docker-archive, as ``docker save`` does: the base, and a layer on it."""
+    """Write the root as a docker-archive, as ``docker save`` does.
+
+    Its layers are those in ``below``, which make up the root ``lower``, and the difference.
+    """
     new = target.with_name(f"{target.name}.new")
     difference = target.with_name(f"{target.name}.layer")
     try:
-        layers.write_difference(base, root, difference)
-        _write_layers((base, difference), new, tag)
+        layers.write_difference(lower, root, difference)
+        _write_layers((*below, difference), new, tag)
     finally:
         difference.unlink(missing_ok=True)
     new.replace(target)

@@ -13,7 +13,7 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import errors, hypervisors, log, phases, spec, yamlfile
+from altostratus import cli_image, errors, log, phases, spec, yamlfile
 from altostratus.errors import Exit
 from altostratus.model import Overcloud
 
@@ -179,81 +179,7 @@ def undercloud_shell(command: tuple[str, ...]) -> None:
     undercloud.shell(*([command] if command else []))
 
 
-@cli.group()
-def image() -> None:
-    """Images of services."""
-
-
-_services = click.argument("services", nargs=-1, required=True)
-_on = click.option(
-    "--hypervisor",
-    type=click.Choice(hypervisors.names()),
-    default="docker",
-    show_default=True,
-    help="What the image is for.",
-)
-
-
-@image.command("build")
-@_services
-@_on
-def image_build(services: tuple[str, ...], hypervisor: str) -> None:
-    """Build the image that runs SERVICES, unless the cache has it."""
-    from altostratus import images
-
-    click.echo(images.build(_image_spec(services, hypervisor)))
-
-
-@image.command("load")
-@_services
-@_on
-@click.option("--name", help="The name of an image that is loaded from a file.")
-@click.option("--disk-format", default="raw", show_default=True, help="Of an image from a file.")
-@click.option("--hypervisor-type", help="Nova's word for the only hypervisor that may run it.")
-def image_load(
-    services: tuple[str, ...],
-    hypervisor: str,
-    name: str | None,
-    disk_format: str,
-    hypervisor_type: str | None,
-) -> None:
-    """Load the image that runs SERVICES into the undercloud's Glance, building it if need be.
-
-    In place of services a file can be named: any image, for instance one of diskimage-builder's.
-    """
-    from altostratus import cloud, glance, images
-
-    connection = cloud.connect("undercloud")
-    path = pathlib.Path(services[0])
-    if len(services) == 1 and path.is_file():
-        name = name or path.stem
-        identity = glance.load_file(connection, path, name, disk_format, hypervisor_type)
-    else:
-        wanted = _image_spec(services, hypervisor)
-        images.build(wanted)
-        identity = glance.load(connection, wanted, hypervisor_type)
-    click.echo(identity)
-
-
-@image.command("list")
-def image_list() -> None:
-    """List the images in the undercloud's Glance."""
-    from altostratus import cloud, glance, status
-
-    rows: list[tuple[str, ...]] = [("NAME", "DIGEST", "HYPERVISOR TYPE", "MIB", "CREATED")]
-    rows += glance.rows(cloud.connect("undercloud"))
-    click.echo("\n".join(status.table(rows)))
-
-
-def _image_spec(services: tuple[str, ...], hypervisor: str) -> Any:
-    from altostratus import images
-    from altostratus import services as catalogue
-
-    unknown = [name for name in services if name not in catalogue.names()]
-    if unknown:
-        known = ", ".join(catalogue.names())
-        raise errors.Error(f"there is no service {unknown[0]!r}", hint=f"known: {known}")
-    return images.wanted(services, hypervisor)
+cli.add_command(cli_image.image)
 
 
 @cli.group()

@@ -1,12 +1,14 @@
 """Loads images into the undercloud's Glance, each once: its digest tells them apart."""
 
+import collections
+import datetime
 import pathlib
 from typing import IO, Any
 
 import openstack
 import openstack.exceptions
 
-from altostratus import credentials, hypervisors, images, log, registry, survey
+from altostratus import credentials, hypervisors, images, inventory, log, registry, survey
 
 _SERVICES = "altostratus:services"
 _TYPE = "application/octet-stream"
@@ -80,17 +82,30 @@ def placement_properties(hypervisor_type: str) -> dict[str, str]:
     return entry.image_properties if entry else {"hypervisor_type": hypervisor_type}
 
 
-def rows(undercloud: openstack.connection.Connection) -> list[tuple[str, ...]]:
-    """Name, digest, hypervisor type, size and age of each image, to be shown."""
-    return sorted(
-        (
-            image.name or "",
-            (image.properties or {}).get(survey.IMAGE_DIGEST, "-")[:12],
-            image.hypervisor_type or "-",
-            str((image.size or 0) >> 20),
-            image.created_at or "-",
-        )
-        for image in undercloud.image.images()
+def loaded(undercloud: openstack.connection.Connection) -> list[inventory.Loaded]:
+    """All images in Glance, with how many servers of the undercloud use each."""
+    servers = undercloud.compute.servers(all_projects=True)
+    used = collections.Counter((server.image or {}).get("id") for server in servers)
+    return [_loaded(image, used[image.id]) for image in undercloud.image.images()]
+
+
+def remove(undercloud: openstack.connection.Connection, image_id: str) -> None:
+    """Remove an image, if it is still there."""
+    undercloud.image.delete_image(image_id, ignore_missing=True)
+
+
+def _loaded(image: Any, servers: int) -> inventory.Loaded:
+    properties = image.properties or {}
+    is_ours = properties.get(survey.IMAGE_OWNER) == survey.OWNER
+    return inventory.Loaded(
+        id=image.id,
+        name=image.name or "",
+        digest=properties.get(survey.IMAGE_DIGEST, "") if is_ours else "",
+        services=tuple(properties.get(_SERVICES, "").split(",")),
+        hypervisor_type=image.hypervisor_type or "",
+        size=image.size or 0,
+        created=datetime.datetime.fromisoformat(image.created_at),
+        servers=servers,
     )
 
 

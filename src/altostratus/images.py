@@ -15,22 +15,25 @@ import pathlib
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
-from altostratus import archive, hypervisors, log, machine, rootfs
+from altostratus import archive, hypervisors, layers, log, machine, rootfs, sbom, snapshot
+from altostratus.model import DEBIAN
 
 # That our `base` takes the place of diskimage-builder's is meant, and no news.
 logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 
 RELEASE = "2026.2"
-DEBIAN = "bookworm"
 
 # Raised when the way images are made changes in a manner that no input shows.
 _PIPELINE = 1
 # Of each name this many images are kept in the cache: the present one, and the one before.
 _KEPT = 2
-_DIGITS = 16
+DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
 _WITH_LIBVIRT = {"openstack", "nova-compute"}
 _WHEELS = ("cached-base", "native-wheels")
+_PYTHON = ("cached-base", "openstack-environment")
+# What more than half of the services' lock files have in common: tools/lock makes it.
+_SHARED = "shared"
 _IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
 
 
@@ -55,12 +58,13 @@ def wanted(
     services: collections.abc.Iterable[str],
     hypervisor: str,
     repository: pathlib.Path = rootfs.REPOSITORY,
+    debian: str = DEBIAN,
 ) -> ImageSpec:
     """The image that runs these services on this hypervisor, an element for each of them."""
     names = tuple(sorted(services))
     release = repository / "releases" / RELEASE
     locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, names, locks, repository=repository)
+    return ImageSpec(names, hypervisor, names, locks, debian=debian, repository=repository)
 
 
 def undercloud_image() -> ImageSpec:
@@ -76,7 +80,37 @@ def digest(spec: ImageSpec) -> str:
 def path(spec: ImageSpec) -> pathlib.Path:
     """The image's file in the cache, whether it is there or not."""
     suffix = hypervisors.entry(spec.hypervisor).image_suffix
-    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:_DIGITS]}.{suffix}"
+    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:DIGITS]}.{suffix}"
+
+
+def manifest(spec: ImageSpec) -> pathlib.Path:
+    """What a built image holds, in CycloneDX's JSON: the file beside the image's."""
+    return _manifest(path(spec))
+
+
+def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
+    """The files in the cache that the image is made from, whether they are there or not."""
+    base = _root_path("base", _base_digest(spec))
+    service = _root_path("+".join(spec.services), _root_digest(spec))
+    python = _python_digest(spec)
+    shared = (_root_path("python", python), _root_path("python-layer", python))
+    return (base, *(shared if spec.locks else ()), service)
+
+
+def refresh(debian: str = DEBIAN) -> dict[str, str]:
+    """Take in the archive's updates; returns the new versions of packages that images hold.
+
+    Where there are any, each image has a new digest from then on.
+    """
+    with _locked():
+        held: dict[str, str] = {}
+        for path in sorted((machine.cache_dir() / "images").glob("*.cdx.json"), key=_age):
+            held |= sbom.debian_packages(path.read_text(), debian)
+        return snapshot.refresh(debian, held)
+
+
+def _age(path: pathlib.Path) -> float:
+    return path.stat().st_mtime
 
 
 def build(spec: ImageSpec) -> pathlib.Path:
@@ -90,15 +124,37 @@ def build(spec: ImageSpec) -> pathlib.Path:
         root = _service_root(spec)
         target.parent.mkdir(parents=True, exist_ok=True)
         with log.step(f"write {target.name}"):
+            # An image that is there has its manifest: that is written before it.
+            _write_manifest(spec, root, _manifest(target))
             _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
-        _prune(target.parent, spec.name)
+        _prune(target)
+        _prune(_manifest(target))
     return target
+
+
+def remove(files: collections.abc.Iterable[pathlib.Path]) -> None:
+    """Remove files from the cache, while no build uses them."""
+    with _locked():
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def _manifest(image: pathlib.Path) -> pathlib.Path:
+    return image.with_suffix(".cdx.json")
+
+
+def _write_manifest(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+    text = sbom.of_root(root, spec.name, digest(spec), spec.debian)
+    new = target.with_name(f"{target.name}.new")
+    new.write_text(text)
+    new.replace(target)
 
 
 def _write_docker_archive(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
     # Not its name: names of images have characters that references cannot.
-    tag = f"altostratus-image:{digest(spec)[:_DIGITS]}"
-    archive.write_docker_archive(root, target, tag, _base_root(spec))
+    tag = f"altostratus-image:{digest(spec)[:DIGITS]}"
+    below = [_base_root(spec), _python_layer(spec)] if spec.locks else [_base_root(spec)]
+    archive.write_docker_archive(root, target, tag, below, _root_below(spec))
 
 
 def _write_ext4(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
@@ -112,35 +168,64 @@ _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
 }
 
 
-def _prune(folder: pathlib.Path, name: str) -> None:
+def _prune(newest: pathlib.Path) -> None:
     """Keep the newest files of a name, with the one that was just made among them."""
-    pattern = f"{name}-{'[0-9a-f]' * _DIGITS}*"
-    found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in found[_KEPT:]:
+    stem, _, ending = newest.name.partition(".")
+    found = newest.parent.glob(f"{stem[:-DIGITS]}{'[0-9a-f]' * DIGITS}.{ending}")
+    for old in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
         old.unlink()
 
 
 def _service_root(spec: ImageSpec) -> pathlib.Path:
     name = "+".join(spec.services)
-    target = machine.cache_dir() / "roots" / f"{name}-{_root_digest(spec)[:_DIGITS]}.tar"
+    target = _root_path(name, _root_digest(spec))
     if target.exists():
         return target
-    base = _base_root(spec)
-    wheels = _wheels(spec, base) if spec.locks else None
+    below = _root_below(spec)
+    files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
+    if spec.locks:
+        files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec))]
     with log.step(f"build the root of {name}"):
-        files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
-        if wheels:
-            files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, wheels)]
         elements = ("cached-base", *spec.elements)
-        root = rootfs.Root(name, elements, spec.debian, tuple(files), base, spec.repository)
+        root = rootfs.Root(name, elements, spec.debian, tuple(files), below, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
-    _prune(target.parent, name)
+    _prune(target)
+    return target
+
+
+def _root_below(spec: ImageSpec) -> pathlib.Path:
+    """The root that the service's is built on."""
+    return _python_root(spec) if spec.locks else _base_root(spec)
+
+
+def _python_root(spec: ImageSpec) -> pathlib.Path:
+    """The root with the Python libraries that most services need."""
+    target = _root_path("python", _python_digest(spec))
+    if target.exists():
+        return target
+    base, wheels = _base_root(spec), _wheels(spec)
+    with log.step("build the root of the libraries that services share"):
+        shared = dataclasses.replace(spec, locks=(_SHARED,))
+        files = [(f"locks/{_SHARED}.txt", _lock_file(spec, _SHARED))]
+        files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(shared, wheels)]
+        root = rootfs.Root("python", _PYTHON, spec.debian, tuple(files), base, spec.repository)
+        rootfs.build(root, target, machine.cache_dir())
+    _prune(target)
+    return target
+
+
+def _python_layer(spec: ImageSpec) -> pathlib.Path:
+    """The shared libraries as a layer on the base, made once, so that it is one to an engine."""
+    target = _root_path("python-layer", _python_digest(spec))
+    if not target.exists():
+        layers.write_difference(_base_root(spec), _python_root(spec), target)
+        _prune(target)
     return target
 
 
 def _base_root(spec: ImageSpec) -> pathlib.Path:
     cache = machine.cache_dir()
-    target = cache / "roots" / f"base-{_base_digest(spec)[:_DIGITS]}.tar"
+    target = _root_path("base", _base_digest(spec))
     if target.exists():
         return target
     sources = _lock_file(spec, "sources")
@@ -153,11 +238,11 @@ def _base_root(spec: ImageSpec) -> pathlib.Path:
         files = (("agent.txt", agent), ("heat-agents", heat_agents))
         root = rootfs.Root("base", _BASE, spec.debian, files, None, spec.repository)
         rootfs.build(root, target, cache)
-    _prune(target.parent, "base")
+    _prune(target)
     return target
 
 
-def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
+def _wheels(spec: ImageSpec) -> pathlib.Path:
     """The folder of wheels that need a compiler, which no image holds."""
     native = _lock_file(spec, "native")
     inputs = [
@@ -168,6 +253,7 @@ def _wheels(spec: ImageSpec, base: pathlib.Path) -> pathlib.Path:
     ]
     target = machine.cache_dir() / "wheels" / _sha256(inputs)
     if not target.exists():
+        base = _base_root(spec)
         with log.step("build the wheels that need a compiler"):
             files = (("native.txt", native),)
             root = rootfs.Root("wheels", _WHEELS, spec.debian, files, base, spec.repository)
@@ -183,15 +269,27 @@ def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
     ]
 
 
+def _root_path(name: str, digest: str) -> pathlib.Path:
+    return machine.cache_dir() / "roots" / f"{name}-{digest[:DIGITS]}.tar"
+
+
 def _root_digest(spec: ImageSpec) -> str:
-    locks = [_lock_file(spec, lock).read_text() for lock in (*spec.locks, "native")]
+    below = _python_digest(spec) if spec.locks else _base_digest(spec)
+    locks = [_lock_file(spec, lock).read_text() for lock in spec.locks]
     elements = _elements_digest(("cached-base", *spec.elements), spec.repository)
-    return _sha256([_base_digest(spec), elements, spec.services, locks])
+    return _sha256([below, elements, spec.services, locks])
+
+
+def _python_digest(spec: ImageSpec) -> str:
+    locks = [_lock_file(spec, lock).read_text() for lock in (_SHARED, "native")]
+    return _sha256([_base_digest(spec), _elements_digest(_PYTHON, spec.repository), locks])
 
 
 def _base_digest(spec: ImageSpec) -> str:
     texts = [_lock_file(spec, name).read_text() for name in ("agent", "sources")]
-    return _sha256([_PIPELINE, spec.debian, _elements_digest(_BASE, spec.repository), texts])
+    versions = snapshot.read(spec.debian)
+    elements = _elements_digest(_BASE, spec.repository)
+    return _sha256([_PIPELINE, spec.debian, elements, texts, versions])
 
 
 def _elements_digest(elements: tuple[str, ...], repository: pathlib.Path) -> str:

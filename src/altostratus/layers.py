@@ -12,32 +12,35 @@ import posixpath
 import tarfile
 
 _WHITEOUT = ".wh."
+_BUFFER = 1024 * 1024
 
 _Fingerprint = tuple[object, ...]
 
 
 def write_difference(base: pathlib.Path, root: pathlib.Path, target: pathlib.Path) -> None:
     """Write the layer that makes ``root`` of ``base``, all three as tar archives."""
-    before = _fingerprints(base)
-    after = _fingerprints(root)
-    changed = {name for name, found in after.items() if before.get(name) != found}
-    removed = _topmost(before.keys() - after.keys())
-    # The engine makes the folders that a layer lacks, with modes of its own.
-    wanted = changed | _ancestors(changed | removed) & after.keys()
+    new = target.with_name(f"{target.name}.new")
+    with tarfile.open(base, "r:") as lower:
+        before = _fingerprints(lower)
     with (
         tarfile.open(root, "r:") as source,
-        tarfile.open(target, "w:", format=tarfile.PAX_FORMAT) as layer,
+        tarfile.TarFile(new, "w", format=tarfile.PAX_FORMAT, copybufsize=_BUFFER) as layer,
     ):
-        for member in source:
+        after = _fingerprints(source)
+        changed = {name for name, found in after.items() if before.get(name) != found}
+        removed = _topmost(before.keys() - after.keys())
+        # The engine makes the folders that a layer lacks, with modes of its own.
+        wanted = changed | _ancestors(changed | removed) & after.keys()
+        for member in source.getmembers():
             if _name(member) in wanted:
                 _copy(source, member, layer, wanted)
         for name in sorted(removed):
             layer.addfile(tarfile.TarInfo(_whiteout(name)))
+    new.replace(target)
 
 
-def _fingerprints(archive: pathlib.Path) -> dict[str, _Fingerprint]:
-    with tarfile.open(archive, "r:") as source:
-        return {_name(member): _fingerprint(source, member) for member in source}
+def _fingerprints(source: tarfile.TarFile) -> dict[str, _Fingerprint]:
+    return {_name(member): _fingerprint(source, member) for member in source.getmembers()}
 
 
 def _fingerprint(source: tarfile.TarFile, member: tarfile.TarInfo) -> _Fingerprint:

@@ -69,15 +69,20 @@ def _myself() -> Holder:
 
 def _take(undercloud: Connection, name: str, overcloud: str) -> str:
     here = _myself()
-    identity = _create(undercloud, name, here)
-    if identity is None:
-        found = undercloud.orchestration.find_stack(name, ignore_missing=True)
-        if found is not None:
-            _take_over(undercloud, found, overcloud, here)
+
+    def taken() -> tuple[str | None, str]:
         identity = _create(undercloud, name, here)
-    if identity is None:
-        raise errors.Held(f"somebody else begins to change the overcloud {overcloud}")
-    return identity
+        found = None if identity else _find(undercloud, name)
+        if found is not None:
+            _refuse_unless_ended(found, overcloud, here)
+            undercloud.orchestration.delete_stack(found.id, ignore_missing=True)
+        return identity, "the run before has ended, and its hold goes"
+
+    return cloud.wait(f"to hold the overcloud {overcloud}", taken, _GONE_S)
+
+
+def _find(undercloud: Connection, name: str) -> Any:
+    return undercloud.orchestration.find_stack(name, ignore_missing=True)
 
 
 def _create(undercloud: Connection, name: str, holder: Holder) -> str | None:
@@ -97,7 +102,7 @@ def _create(undercloud: Connection, name: str, holder: Holder) -> str | None:
     return str(response.json()["stack"]["id"])
 
 
-def _take_over(undercloud: Connection, found: Any, overcloud: str, here: Holder) -> None:
+def _refuse_unless_ended(found: Any, overcloud: str, here: Holder) -> None:
     known = found.parameters or {}
     holder = Holder(**{one.name: known.get(one.name, "?") for one in dataclasses.fields(Holder)})
     if not (found.status.startswith("DELETE") or is_gone(holder, here)):
@@ -107,11 +112,3 @@ def _take_over(undercloud: Connection, found: Any, overcloud: str, here: Holder)
             f" openstack --os-cloud undercloud stack delete {found.name}",
         )
     log.debug(f"taking over from {holder}, which ended")
-    undercloud.orchestration.delete_stack(found.id, ignore_missing=True)
-
-    def gone() -> tuple[bool | None, str]:
-        look = undercloud.orchestration.get_stack
-        now = cloud.or_none(lambda: look(found.id, resolve_outputs=False))
-        return (True if now is None or now.status == "DELETE_COMPLETE" else None), "it is there"
-
-    cloud.wait(f"the stack {found.name} of a run that ended", gone, _GONE_S)

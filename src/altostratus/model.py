@@ -4,6 +4,8 @@ import dataclasses
 import enum
 import ipaddress
 
+# What images are made of where nobody says otherwise.
+DEBIAN = "bookworm"
 CONTROL = "control"
 UNDERCLOUD = "undercloud"
 INTERNAL = "internal_api"

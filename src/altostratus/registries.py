@@ -26,12 +26,16 @@ def write(directory: pathlib.Path, debian: str) -> None:
     bundle = _bundle()
     if bundle:
         shutil.copyfile(bundle, directory / _BUNDLE)
-    sources = "".join(f"deb {uri} {suite} main\n" for uri, suite in apt_sources(debian))
-    (directory / "sources.list").write_text(sources)
+    (directory / "sources.list").write_text(sources_list(debian))
     (directory / "apt.conf").write_text(_apt_settings(bundle is not None))
     exports = "".join(f"export {k}='{v}'\n" for k, v in sorted(environment(bundle).items()))
     # A virtual environment that was left without bytecode costs each start ten seconds.
     (directory / "environment").write_text(f"unset PYTHONDONTWRITEBYTECODE\n{exports}")
+
+
+def sources_list(debian: str) -> str:
+    """apt's sources of that Debian release, as this machine has them."""
+    return "".join(f"deb {uri} {suite} main\n" for uri, suite in apt_sources(debian))
 
 
 def proxies() -> dict[str, str]:

@@ -120,10 +120,11 @@ def _disk_image_create(root: Root, work: pathlib.Path, cache: pathlib.Path) -> N
     ]  # fmt: skip
     done = run.run(command, env=_environment(root, work, cache), check=False)
     if done.returncode:
-        raise errors.Error(
-            f"diskimage-builder failed on {root.name}:\n{_last_words(log) or done.stderr}",
-            hint=f"read the whole log: less {log}",
-        )
+        said = _last_words(log) or done.stderr
+        hint = f"read the whole log: less {log}"
+        if "404  Not Found" in said:
+            hint = "the archive has moved on: take in its updates with image build --refresh"
+        raise errors.Error(f"diskimage-builder failed on {root.name}:\n{said}", hint=hint)
 
 
 def _last_words(log: pathlib.Path) -> str:

@@ -31,7 +31,7 @@ from altostratus.model import Network, Overcloud
 
 _RELEASE = pathlib.Path(__file__).parents[2] / "releases" / "2026.2"
 _LOCK = _RELEASE / "tempest.txt"
-EXCLUDED = _RELEASE / "tempest-exclude.txt"
+EXCLUDED = _RELEASE / "tempest.exclude"
 _NAME = "altostratus-tempest"
 _EXTERNAL = "provider"
 # Their names, and memory in MiB: two, because tests change from the one to the other.

@@ -1,5 +1,6 @@
 """Images as really built: slow, as root, and with the package mirrors in reach."""
 
+import json
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from altostratus import images, machine, registries
+from altostratus.model import DEBIAN
 
 pytestmark = pytest.mark.build
 
@@ -20,6 +22,25 @@ BUILD = (
     "spec = images.wanted(('mariadb',), 'docker');"
     "images.build(dataclasses.replace(spec, services=('interrupted',)))"
 )
+
+
+PYTHON_SERVICES = ("keystone", "glance")
+# Names each module of a service that cannot be loaded because of what was left out.
+LOAD = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+loaded = 0
+for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if found.name.endswith("__main__") or ".cmd" in found.name:
+        continue
+    try:
+        importlib.import_module(found.name)
+        loaded += 1
+    except Exception as error:
+        if ".tests" in str(error):
+            sys.exit(f"{found.name}: {error}")
+print(loaded)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +107,7 @@ def test_nothing_of_the_build_stays(root: dict[str, bytes]) -> None:
 
 def test_no_file_names_a_registry_of_this_machine(root: dict[str, bytes]) -> None:
     settings = " ".join(registries.environment(None).values())
-    mirrors = " ".join(uri for uri, _ in registries.apt_sources(images.DEBIAN))
+    mirrors = " ".join(uri for uri, _ in registries.apt_sources(DEBIAN))
     hosts = set(re.findall(r"https?://(?:[^/@\s]*@)?([^/:\s]+)", f"{settings} {mirrors}"))
     assert hosts
     # Packages may name Debian's own mirror, in their documentation or as a default.
@@ -119,6 +140,49 @@ def test_image_holds_what_every_instance_needs(root: dict[str, bytes]) -> None:
         "/opt/altostratus/bin/os-collect-config",
     ):
         assert program in root
+
+
+def test_image_holds_no_documents_and_no_tests(root: dict[str, bytes]) -> None:
+    documents = re.compile(
+        r"/usr/share/(man|info|locale|lintian)/|/usr/share/doc/.*(?<!/copyright)$"
+    )
+    tests = re.compile(r"/opt/[^/]+/lib/python[^/]+/site-packages/.*/tests(/|$)")
+    files = [name for name in root if root[name]]
+    assert not [name for name in files if documents.match(name)]
+    assert not [name for name in root if tests.match(name)]
+
+
+def test_manifest_names_what_the_root_holds(spec: images.ImageSpec, root: dict[str, bytes]) -> None:
+    components = json.loads(images.manifest(spec).read_text())["components"]
+    named = {one["purl"].partition("@")[0] for one in components}
+    assert {"pkg:deb/debian/mariadb-server", "pkg:pypi/os-collect-config"} <= named
+    assert not [purl for purl in named if "nova" in purl]
+
+
+def test_services_share_the_layers_below_their_own() -> None:
+    layers = [_layers(images.build(images.wanted((name,), "docker"))) for name in PYTHON_SERVICES]
+    assert {len(found) for found in layers} == {3}
+    assert len({tuple(found)[:2] for found in layers}) == 1
+    for found in layers:
+        *below, own = found.values()
+        assert own < sum(below)
+
+
+@pytest.mark.parametrize("service", PYTHON_SERVICES)
+def test_software_loads_without_what_was_left_out(service: str, tmp_path: pathlib.Path) -> None:
+    images.build(images.wanted((service,), "docker"))
+    root = images.root_paths(images.wanted((service,), "docker"))[-1]
+    subprocess.run(["tar", "-C", tmp_path, "-xf", root], check=True)
+    program = ["chroot", tmp_path, "/opt/openstack/bin/python", "-c", LOAD, service]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.splitlines()[-1]) > 100
+
+
+def _layers(image: pathlib.Path) -> dict[str, int]:
+    """The size of each layer of an image, the lowest first."""
+    with tarfile.open(image) as archive:
+        return {one.name: one.size for one in archive if one.name.endswith("/layer.tar")}
 
 
 def test_root_can_log_in_with_a_key_only(root: dict[str, bytes]) -> None:

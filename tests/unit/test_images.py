@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 import tarfile
 
 import pytest
@@ -48,8 +49,10 @@ def test_digest_is_the_same_for_the_same_inputs(repository: pathlib.Path) -> Non
         "elements/agent/os-refresh-config/configure.d/10-unseal",
         "elements/base/package-installs.yaml",
         "elements/debian-base/root.d/75-debian-base",
+        "elements/openstack-environment/install.d/30-openstack-environment",
         "releases/2026.2/keystone.txt",
         "releases/2026.2/native.txt",
+        "releases/2026.2/shared.txt",
         "releases/2026.2/agent.txt",
         "releases/2026.2/sources.txt",
     ],
@@ -77,8 +80,37 @@ def test_digest_does_not_change_with_another_service(repository: pathlib.Path) -
     spec = images.wanted(("mariadb",), "lxc", repository)
     before = images.digest(spec)
     shutil.rmtree(repository / "elements/glance")
-    (repository / "releases/2026.2/keystone.txt").write_text("")
+    for lock in ("keystone", "native", "shared"):
+        (repository / f"releases/2026.2/{lock}.txt").write_text("")
     assert images.digest(spec) == before
+
+
+def test_shared_libraries_are_what_most_services_lock() -> None:
+    folder = rootfs.REPOSITORY / "releases" / images.RELEASE
+    tool = rootfs.REPOSITORY / "tools" / "shared"
+    made = subprocess.run([tool, folder], capture_output=True, text=True, check=True).stdout
+    assert (folder / "shared.txt").read_text() == made, "run tools/lock"
+
+
+def test_shared_libraries_hold_what_more_than_half_have_and_no_service(
+    tmp_path: pathlib.Path,
+) -> None:
+    locks = {
+        "one": {"common": "1", "mixed": "1", "rare": "1", "service": "1"},
+        "two": {"common": "1", "mixed": "2", "service": "1"},
+        "three": {"common": "1", "mixed": "2", "service": "1"},
+        "agent": {"rare": "1"},
+        "openstack": {"rare": "1"},
+    }
+    for name, pins in locks.items():
+        lines = [
+            f"{pin}=={version} \\\n    --hash=sha256:{version}" for pin, version in pins.items()
+        ]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "openstack.in").write_text("service==1\n")
+    tool = rootfs.REPOSITORY / "tools" / "shared"
+    made = subprocess.run([tool, tmp_path], capture_output=True, text=True, check=True).stdout
+    assert made == ("common==1 \\\n    --hash=sha256:1\nmixed==2 \\\n    --hash=sha256:2\n")
 
 
 def test_digest_changes_with_what_an_element_takes_from_the_repository(
@@ -121,7 +153,7 @@ def test_docker_archive_is_what_docker_load_reads(
     tmp_path: pathlib.Path, root: pathlib.Path
 ) -> None:
     target, base = tmp_path / "image.tar", make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
-    archive.write_docker_archive(root, target, "altostratus-keystone:1", base)
+    archive.write_docker_archive(root, target, "altostratus-keystone:1", [base], base)
     with tarfile.open(target) as tar:
         files = {member.name: read(tar, member) for member in tar}
     (entry,) = json.loads(files["manifest.json"])
@@ -143,7 +175,7 @@ def test_docker_archive_of_the_same_root_is_the_same(
 ) -> None:
     base = make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
     for name in ("one", "two"):
-        archive.write_docker_archive(root, tmp_path / name, "altostratus-keystone:1", base)
+        archive.write_docker_archive(root, tmp_path / name, "altostratus-keystone:1", [base], base)
         os.utime(root, (1, 1))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
@@ -175,11 +207,13 @@ def test_cache_keeps_the_newest_two_images_of_a_name(
         for old in (f"altostratus-keystone-lxc-{digest * 16}.raw", "altostratus-other-lxc-x.raw"):
             (folder / old).touch()
             os.utime(folder / old, (1000 - age, 1000 - age))
-    monkeypatch.setattr(images, "_service_root", lambda _: tmp_path / "root.tar")
+    made = make_tar(tmp_path / "root.tar", {})
+    monkeypatch.setattr(images, "_service_root", lambda _: made)
     monkeypatch.setattr(archive, "write_ext4", lambda _, target: target.touch())
     built = images.build(spec)
     assert {path.name for path in folder.iterdir()} == {
         built.name,
+        images.manifest(spec).name,
         f"altostratus-keystone-lxc-{'a' * 16}.raw",
         "altostratus-other-lxc-x.raw",
     }

@@ -85,7 +85,7 @@ def images(tmp_path: pathlib.Path) -> list[pathlib.Path]:
     for name in ("keystone", "glance"):
         root = make_tar(tmp_path / f"{name}.root", {"etc/a": b"a", f"etc/{name}": name.encode()})
         found.append(tmp_path / f"{name}.tar")
-        archive.write_docker_archive(root, found[-1], "altostratus-image:1", base)
+        archive.write_docker_archive(root, found[-1], "altostratus-image:1", [base], base)
     return found
 
 

@@ -1,0 +1,158 @@
+"""The command line's part for images."""
+
+import datetime
+import pathlib
+from typing import Any
+
+import click
+
+from altostratus import errors, hypervisors
+from altostratus.model import DEBIAN
+
+_services = click.argument("services", nargs=-1, required=True)
+_on = click.option(
+    "--hypervisor",
+    type=click.Choice(hypervisors.names()),
+    default="docker",
+    show_default=True,
+    help="What the image is for.",
+)
+_debian = click.option(
+    "--debian",
+    metavar="RELEASE",
+    default=DEBIAN,
+    show_default=True,
+    help="The Debian release that the image is made of.",
+)
+
+
+@click.group()
+def image() -> None:
+    """Images of services."""
+
+
+@image.command("build")
+@_services
+@_on
+@_debian
+@click.option("--refresh", is_flag=True, help="Take in the updates of Debian's archive first.")
+def image_build(services: tuple[str, ...], hypervisor: str, debian: str, refresh: bool) -> None:
+    """Build the image that runs SERVICES, unless the cache has it."""
+    from altostratus import images, log
+
+    if refresh:
+        changed = images.refresh(debian)
+        for name, version in sorted(changed.items()):
+            log.info(f"new: {name} {version}")
+        if not changed:
+            log.info("the archive offers nothing newer than what the images hold")
+    click.echo(images.build(_image_spec(services, hypervisor, debian)))
+
+
+@image.command("load")
+@_services
+@_on
+@_debian
+@click.option("--name", help="The name of an image that is loaded from a file.")
+@click.option("--disk-format", default="raw", show_default=True, help="Of an image from a file.")
+@click.option("--hypervisor-type", help="Nova's word for the only hypervisor that may run it.")
+def image_load(
+    services: tuple[str, ...],
+    hypervisor: str,
+    debian: str,
+    name: str | None,
+    disk_format: str,
+    hypervisor_type: str | None,
+) -> None:
+    """Load the image that runs SERVICES into the undercloud's Glance, building it if need be.
+
+    In place of services a file can be named: any image, for instance one of diskimage-builder's.
+    """
+    from altostratus import cloud, glance, images
+
+    connection = cloud.connect("undercloud")
+    path = pathlib.Path(services[0])
+    if len(services) == 1 and path.is_file():
+        name = name or path.stem
+        identity = glance.load_file(connection, path, name, disk_format, hypervisor_type)
+    else:
+        wanted = _image_spec(services, hypervisor, debian)
+        images.build(wanted)
+        identity = glance.load(connection, wanted, hypervisor_type)
+    click.echo(identity)
+
+
+@image.command("manifest")
+@_services
+@_on
+@_debian
+def image_manifest(services: tuple[str, ...], hypervisor: str, debian: str) -> None:
+    """Show what the built image of SERVICES holds, in CycloneDX's JSON."""
+    from altostratus import images
+
+    found = images.manifest(_image_spec(services, hypervisor, debian))
+    if not found.exists():
+        raise errors.Error(
+            "this image is not built",
+            hint=f"build it: ./altostratus image build {' '.join(services)}"
+            f" --hypervisor {hypervisor}",
+        )
+    click.echo(found.read_text(), nl=False)
+
+
+@image.command("list")
+def image_list() -> None:
+    """List the images in the undercloud's Glance and in the cache."""
+    from altostratus import inventory, status
+
+    rows: list[tuple[str, ...]] = [
+        ("NAME", "SIZE", "AGE", "DIGEST", "HYPERVISOR TYPE", "USED BY", "WHERE")
+    ]
+    now = datetime.datetime.now(datetime.UTC)
+    rows += inventory.rows(_loaded(), inventory.local(), now)
+    click.echo("\n".join(status.table(rows)))
+
+
+@image.command("prune")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@_debian
+def image_prune(dry_run: bool, debian: str) -> None:
+    """Remove images of ours that nothing uses and today's elements and locks do not give.
+
+    Both from the undercloud's Glance, if there is one, and from the cache.
+    """
+    from altostratus import cloud, glance, images, inventory
+
+    unused = inventory.unused(
+        _loaded(), lambda services, on: inventory.current_digest(services, on, debian)
+    )
+    files = inventory.old_files(debian)
+    size = sum(one.size for one in unused) + sum(file.stat().st_blocks * 512 for file in files)
+    for one in unused:
+        click.echo(f"glance  {one.name}  {one.id}")
+    for file in files:
+        click.echo(f"cache   {file}")
+    click.echo(f"{'would free' if dry_run else 'freed'} {inventory.size(size)}")
+    if dry_run:
+        return
+    for one in unused:
+        glance.remove(cloud.connect("undercloud"), one.id)
+    images.remove(files)
+
+
+def _loaded() -> list[Any]:
+    """The images in Glance; none where there is no undercloud."""
+    from altostratus import cloud, credentials, glance
+
+    return glance.loaded(cloud.connect("undercloud")) if credentials.read("undercloud") else []
+
+
+def _image_spec(services: tuple[str, ...], hypervisor: str, debian: str = DEBIAN) -> Any:
+    from altostratus import images
+    from altostratus import services as catalogue
+
+    unknown = [name for name in services if name not in catalogue.names()]
+    if unknown:
+        known = ", ".join(catalogue.names())
+        raise errors.Error(f"there is no service {unknown[0]!r}", hint=f"known: {known}")
+    return images.wanted(services, hypervisor, debian=debian)
