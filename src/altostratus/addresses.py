@@ -3,8 +3,8 @@
 import ipaddress
 import itertools
 
-from altostratus import errors, services
-from altostratus.model import CONTROL, Instance, Overcloud
+from altostratus import errors
+from altostratus.model import CONTROL, Overcloud
 from altostratus.observed import Observed
 
 _FIRST_HOST = 10
@@ -19,7 +19,7 @@ def assign(overcloud: Overcloud, observed: Observed) -> Assigned:
     """
     assigned: Assigned = {instance.name: {} for instance in overcloud.instances}
     for network in (CONTROL, *(network.name for network in overcloud.networks)):
-        members = [found for found in overcloud.instances if network in addressed(found)]
+        members = [found for found in overcloud.instances if network in found.networks]
         kept = {
             found.name: deployed.addresses[network]
             for found in members
@@ -32,12 +32,6 @@ def assign(overcloud: Overcloud, observed: Observed) -> Assigned:
                 raise errors.Error(f"the network {network!r} has no free address left")
             assigned[instance.name][network] = address
     return assigned
-
-
-def addressed(instance: Instance) -> list[str]:
-    """The networks on which an instance has an address: all but the one that it bridges."""
-    bridged = services.bridged_network(instance.services)
-    return [network for network in instance.networks if network != bridged]
 
 
 def _free(

@@ -2,7 +2,7 @@
 
 import collections.abc
 
-from altostratus import addresses, errors, stack
+from altostratus import errors, stack
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
 from altostratus.yamlfile import Document, Location
@@ -99,7 +99,7 @@ def _changed(instance: Instance, deployed: Deployed, document: Document) -> _Fin
             f" {stack.flavor(instance)}: resizing is not built yet",
             again,
         )
-    if set(deployed.addresses) != set(addresses.addressed(instance)):
+    if set(deployed.addresses) != set(instance.networks):
         networks = ", ".join(deployed.addresses)
         message = f"{instance.name!r} is on {networks}: its networks cannot be changed yet"
         yield document.finding((*location, "networks"), message, again)

@@ -7,17 +7,13 @@ through it. Where the undercloud is not on this machine, that is its operator's 
 import collections.abc
 import ipaddress
 
-from altostratus import addresses, run, undercloud
+from altostratus import run, services, undercloud
 from altostratus.model import Network, Overcloud
 
 
 def wanted(overcloud: Overcloud) -> tuple[Network, ...]:
     """The networks that an instance of the overcloud bridges."""
-    bridged = {
-        name
-        for instance in overcloud.instances
-        for name in set(instance.networks) - set(addresses.addressed(instance))
-    }
+    bridged = {services.bridged_network(instance.services) for instance in overcloud.instances}
     return tuple(network for network in overcloud.networks if network.name in bridged)
 
 

@@ -13,7 +13,7 @@ class Service:
     ``path`` follows host and port in its endpoint. ``roles`` are what its
     user has in the project of services; ``is_client`` says that it has a user and no endpoint.
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
-    ``bridged_network`` is one on which its instance has no address, but a bridge for machines.
+    ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
     ``needs_privileges`` says what a container that runs it must be allowed. Sizes are what an
     instance gets per service.
     """

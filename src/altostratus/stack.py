@@ -259,13 +259,17 @@ def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
 
 
 def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
-    """A port for the traffic of others: machines behind it have addresses, it has none."""
+    """A port for the traffic of others; its address is only kept free.
+
+    Nova takes no port without an address where Neutron does not say that none was wanted. The
+    instance gives it up for the bridge.
+    """
     return {
         "type": "OS::Neutron::Port",
         "properties": {
             "name": f"{inputs.overcloud.name}-{instance.name}-{name}",
             "network": network(inputs.overcloud.name, name),
-            "no_fixed_ips": True,
+            "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
             "port_security_enabled": False,
         },
     }
