@@ -205,9 +205,11 @@ def overcloud() -> None:
 @_hypervisor
 def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
     """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
-    from altostratus import deploy, undercloud
+    from altostratus import deploy, plan, undercloud
 
     wanted, document = load(file, hypervisor)
+    for warning in plan.warnings(wanted):
+        click.echo(warning)
     if undercloud.status() is None:
         deploy.check_machine(wanted, document)
         click.echo(f"{file}: nothing wrong in it; no undercloud here to check it against")
@@ -278,11 +280,15 @@ def _read_plan(file: pathlib.Path) -> Any:
 @overcloud.command("verify")
 @_file
 @_hypervisor
-def overcloud_verify(file: pathlib.Path, hypervisor: str | None) -> None:
+@click.option("--tempest", "with_tempest", is_flag=True, help="And run OpenStack's smoke tests.")
+def overcloud_verify(file: pathlib.Path, hypervisor: str | None, with_tempest: bool) -> None:
     """Use the overcloud as its users would."""
-    from altostratus import verify
+    from altostratus import tempest, verify
 
-    verify.overcloud(load(file, hypervisor)[0])
+    wanted, _ = load(file, hypervisor)
+    verify.overcloud(wanted)
+    if with_tempest:
+        click.echo(tempest.verify(wanted))
     click.echo("verified")
 
 

@@ -32,6 +32,7 @@ from altostratus import (
     networks,
     observed,
     plan,
+    reach,
     stack,
     survey,
     verify,
@@ -124,6 +125,9 @@ def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool
         _release_state(undercloud, overcloud)
         with log.step(f"delete stack {overcloud}") as step:
             heat.delete(undercloud, found, step)
+    for network in survey.networks(undercloud):
+        if network.owner == overcloud and network.vlan is not None:
+            reach.close(network.vlan, network.cidrs)
     removed = networks.delete(undercloud, overcloud)
     _delete_flavors(undercloud)
     has_key = keypair.delete(undercloud, overcloud)
@@ -170,10 +174,13 @@ def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> 
         ram=instance.memory_mib,
         vcpus=instance.vcpus,
         disk=instance.disk_gib,
+        is_public=not instance.privileged,
     )
-    compute.create_flavor_extra_specs(
-        flavor, hypervisors.entry(instance.hypervisor).flavor_properties
-    )
+    properties = hypervisors.entry(instance.hypervisor).flavor_properties
+    if instance.privileged:
+        properties |= {hypervisors.PRIVILEGED: "true"}
+        compute.flavor_add_tenant_access(flavor, str(deployment.undercloud.current_project_id))
+    compute.create_flavor_extra_specs(flavor, properties)
 
 
 def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -184,6 +191,8 @@ def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) ->
         if stack.network(overcloud.name, found.name) == step.subject
     )
     networks.create(deployment.undercloud, overcloud, wanted)
+    if wanted in reach.wanted(overcloud):
+        reach.open(wanted)
 
 
 def _start_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -317,6 +326,6 @@ def _release_state(undercloud: openstack.connection.Connection, overcloud: str) 
 def _delete_flavors(undercloud: openstack.connection.Connection) -> None:
     """Remove our flavors that no server has."""
     used = {server.flavor.get("original_name") for server in undercloud.compute.servers()}
-    for flavor in undercloud.compute.flavors():
+    for flavor in survey.flavors(undercloud):
         if flavor.name.startswith("altostratus-") and flavor.name not in used:
             undercloud.compute.delete_flavor(flavor, ignore_missing=True)

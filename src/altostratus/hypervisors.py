@@ -22,6 +22,18 @@ class ImageForm(enum.StrEnum):
     DISK = "img"
 
 
+class Privileges(enum.StrEnum):
+    """How an instance gets what a service needs that runs machines of its own."""
+
+    ON_REQUEST = "on request"
+    NEVER = "never"
+    NOT_NEEDED = "not needed"
+
+
+# Only administrators give flavors properties: what this one allows, users cannot take.
+PRIVILEGED = "altostratus:privileged"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """What deploying to a hypervisor takes.
@@ -41,6 +53,7 @@ class Entry:
     virt_type: str | None = None
     disk_format: str = "raw"
     elements: tuple[str, ...] = ()
+    privileges: Privileges = Privileges.NOT_NEEDED
 
     @property
     def image_suffix(self) -> str:
@@ -67,6 +80,7 @@ TABLE = {
         template="docker.yaml",
         server="docker_server",
         compute_driver="altostratus.DockerDriver",
+        privileges=Privileges.ON_REQUEST,
     ),
     "lxc": Entry(
         hypervisor_type="lxc",
@@ -77,6 +91,7 @@ TABLE = {
         server="lxc_server",
         compute_driver="altostratus.LibvirtDriver",
         virt_type="lxc",
+        privileges=Privileges.NEVER,
     ),
     "kvm": Entry(
         hypervisor_type="qemu",

@@ -29,6 +29,7 @@ _PIPELINE = 1
 _KEPT = 2
 DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
+_WITH_LIBVIRT = {"openstack", "nova-compute"}
 _WHEELS = ("cached-base", "native-wheels")
 _PYTHON = ("cached-base", "openstack-environment")
 # What more than half of the services' lock files have in common: tools/lock makes it.
@@ -268,8 +269,8 @@ def _wheels(spec: ImageSpec) -> pathlib.Path:
 
 
 def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
-    # libvirt's binding is for compute processes alone: only the whole lot has them.
-    prefix = "" if "openstack" in spec.locks else "uwsgi"
+    # libvirt's binding is for compute processes alone.
+    prefix = "" if _WITH_LIBVIRT & set(spec.locks) else "uwsgi"
     return [
         wheel for wheel in sorted(wheels.glob("*.whl")) if wheel.name.lower().startswith(prefix)
     ]

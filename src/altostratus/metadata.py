@@ -91,6 +91,8 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         "tenant_network_types": "",
         "is_undercloud": True,
         "metadata_secret": secrets["metadata_secret"],
+        "nova_metadata_host": _LOOPBACK,
+        "tunnel_ip": "",
         "datapath_type": wanted.datapath_type,
         "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
         "flat_networks": wanted.control.physical_network,
@@ -130,9 +132,14 @@ def instance(
         front=front,
         cache_host=internal.get(services.CACHE),
     )
-    return _named(
-        sections.make(cloud, wanted.services), overcloud.name, wanted.name, wanted.services
-    )
+    tree = sections.make(cloud, wanted.services)
+    bridged = services.bridged_network(wanted.services)
+    if bridged:
+        number = wanted.networks.index(bridged)
+        tree["network"] = {
+            "provider": {"bridge": sections.PROVIDER_BRIDGE, "interface": f"eth{number}"}
+        }
+    return _named(tree, overcloud.name, wanted.name, wanted.services)
 
 
 def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
@@ -171,9 +178,12 @@ def catalog(
             "user": service.user,
             "password": secrets[f"{service.name}_password"],
             "roles": list(service.roles),
-            "public_url": public_urls[service.name],
-            "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
         }
+        if service.endpoint_type:
+            entry |= {
+                "public_url": public_urls[service.name],
+                "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
+            }
         if service.name == "heat":
             entry["domain"] = {
                 "name": "heat",

@@ -9,6 +9,8 @@ DEBIAN = "bookworm"
 CONTROL = "control"
 UNDERCLOUD = "undercloud"
 INTERNAL = "internal_api"
+# This machine's bridge to its undercloud: what is reached through it is not this machine's own.
+MACHINE_BRIDGE = "alto0"
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
 
@@ -27,7 +29,10 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """A server that runs one service or several; ``networks`` begins with the control network."""
+    """A server that runs one service or several; ``networks`` begins with the control network.
+
+    ``privileged`` says that a container is to be allowed more than others.
+    """
 
     name: str
     services: tuple[str, ...]
@@ -37,6 +42,7 @@ class Instance:
     vcpus: int
     disk_gib: int
     state_gib: int
+    privileged: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

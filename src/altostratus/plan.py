@@ -94,7 +94,7 @@ def make(
         *_preparing_steps(overcloud, observed),
         *_server_steps(overcloud, observed),
         *asked,
-        *_catalog_steps(overcloud, observed, assigned, secrets),
+        *_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)),
         *(_await(step) for step in asked),
         *_credentials_steps(overcloud, observed, assigned, secrets),
     ]
@@ -124,7 +124,17 @@ def to_text(plan: Plan) -> str:
         f"  {step.kind:{kind_width}}  {_subject(step):{subject_width}}  {step.reason}"
         for step in plan.steps
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join((*lines, *warnings(plan.overcloud))) + "\n"
+
+
+def warnings(overcloud: Overcloud) -> tuple[str, ...]:
+    """What an operator should know who carries out a plan."""
+    return tuple(
+        f"warning: the instance {found.name!r} is privileged: whoever gets hold of it has a far"
+        " larger part of the node's kernel to attack; for development only"
+        for found in overcloud.instances
+        if found.privileged
+    )
 
 
 def to_json(plan: Plan) -> str:
@@ -241,14 +251,20 @@ def _catalog_steps(
     observed: Observed,
     assigned: addresses.Assigned,
     secrets: metadata.Secrets,
+    stack_changes: bool,
 ) -> _Steps:
     url = auth_url(overcloud, assigned)
     if url is None:
         return
     entries = metadata.overcloud_catalog(overcloud, assigned, secrets)
-    wanted = {entry["name"]: entry["public_url"] for entry in entries}
+    wanted = {entry["name"]: entry.get("public_url") for entry in entries}
     there = observed.endpoints or {}
-    missing = [name for name, endpoint in wanted.items() if there.get(name) != endpoint]
+    # What has a user and no endpoint was registered when its instance was made.
+    missing = [
+        name
+        for name, endpoint in wanted.items()
+        if (there.get(name) != endpoint if endpoint else stack_changes)
+    ]
     if missing:
         asked = observed.endpoints is not None
         lacks = f"not in its Keystone: {', '.join(missing)}"

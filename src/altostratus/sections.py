@@ -19,6 +19,11 @@ REGISTRY_USER = "altostratus"
 REGISTRY_PORT = 5005
 # The physical network by which an overcloud's machines reach others than themselves.
 _PROVIDER = "provider"
+PROVIDER_BRIDGE = "br-ex"
+# Works on every machine: no kernel has to have Open vSwitch's module.
+_DATAPATH = "netdev"
+_TENANT_NETWORKS = "vxlan"
+_COMPUTE = "nova-compute"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,6 +61,10 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
             tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
         if cloud.front and (service.public_port or name == services.FRONT):
             tree["front"] = {"addresses": list(cloud.front)}
+    if _COMPUTE in names:
+        # Where Nova or Neutron itself is in the same instance, its own account comes first.
+        for name, section in _compute_node(cloud).items():
+            tree[name] = section | tree.get(name, {})
     return tree
 
 
@@ -77,6 +86,7 @@ def _rabbitmq(cloud: Cloud) -> Tree:
         {
             "name": name,
             "password_hash": messaging_password_hash(cloud.secrets[f"{name}_messaging_password"]),
+            "vhosts": list(services.get(name).vhosts or (name,)),
         }
         for name in cloud.services
         if services.get(name).has_messaging
@@ -126,6 +136,7 @@ def _placement(cloud: Cloud) -> Tree:
 
 def _nova(cloud: Cloud) -> Tree:
     return _with_user(cloud, "nova") | {
+        "user": "nova",
         "api_database_url": _database_url(cloud, "nova", "nova_api"),
         "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
         "transport_url": _transport_url(cloud, "nova"),
@@ -141,7 +152,7 @@ def _neutron(cloud: Cloud) -> Tree:
         "transport_url": _transport_url(cloud, "neutron"),
         "host": cloud.instance,
         "service_plugins": "router",
-        "tenant_network_types": "vxlan",
+        "tenant_network_types": _TENANT_NETWORKS,
         "flat_networks": _PROVIDER,
         "network_vlan_ranges": _PROVIDER,
         "is_undercloud": False,
@@ -164,6 +175,35 @@ def _horizon(cloud: Cloud) -> Tree:
     }
 
 
+def _compute_node(cloud: Cloud) -> dict[str, Tree]:
+    """What of Nova and Neutron runs on a compute node; it reaches no database."""
+    common = {
+        "password": cloud.secrets[f"{_COMPUTE}_password"],
+        "metadata_secret": cloud.secrets["metadata_secret"],
+        "database_url": "",
+        "is_undercloud": False,
+    }
+    nova = {
+        "user": _COMPUTE,
+        "api_database_url": "",
+        "transport_url": _transport_url(cloud, _COMPUTE, "nova"),
+        "my_ip": cloud.host,
+    }
+    agents = {
+        "host": cloud.instance,
+        "service_plugins": "",
+        "transport_url": _transport_url(cloud, _COMPUTE, "neutron"),
+        "tenant_network_types": _TENANT_NETWORKS,
+        "flat_networks": _PROVIDER,
+        "network_vlan_ranges": _PROVIDER,
+        "bridge_mappings": f"{_PROVIDER}:{PROVIDER_BRIDGE}",
+        "datapath_type": _DATAPATH,
+        "nova_metadata_host": cloud.internal_hosts["nova"],
+        "tunnel_ip": cloud.host,
+    }
+    return {"nova": common | nova, "neutron": common | agents}
+
+
 _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "mariadb": _mariadb,
     "rabbitmq": _rabbitmq,
@@ -177,6 +217,7 @@ _SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "neutron": _neutron,
     "heat": _heat,
     "horizon": _horizon,
+    _COMPUTE: lambda _cloud: {"virt_type": "qemu"},
 }
 
 
@@ -207,7 +248,7 @@ def _database_url(cloud: Cloud, user: str, database: str) -> str:
     return f"mysql+pymysql://{user}:{password}@{host}:3306/{database}?charset=utf8mb4"
 
 
-def _transport_url(cloud: Cloud, user: str) -> str:
-    """A service's own account in RabbitMQ, in the virtual host that is named like it."""
+def _transport_url(cloud: Cloud, user: str, vhost: str | None = None) -> str:
+    """A service's own account in RabbitMQ, by default in the virtual host that is named like it."""
     password = cloud.secrets[f"{user}_messaging_password"]
-    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{user}"
+    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{vhost or user}"

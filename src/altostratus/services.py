@@ -21,7 +21,11 @@ class Service:
     are the services that must be configured before it. ``internal_ports`` are open to
     the overcloud's internal network, ``public_port`` to everybody who reaches the instance.
     ``path`` follows host and port in its endpoint. ``roles`` are what its
-    user has in the project of services. Sizes are what an instance gets per service.
+    user has in the project of services; ``is_client`` says that it has a user and no endpoint.
+    ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
+    ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
+    ``needs_privileges`` says what a container that runs it must be allowed. Sizes are what an
+    instance gets per service.
     """
 
     name: str
@@ -34,6 +38,10 @@ class Service:
     databases: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("service",)
+    is_client: bool = False
+    vhosts: tuple[str, ...] = ()
+    bridged_network: str | None = None
+    needs_privileges: bool = False
     memory_mib: int = 768
     disk_gib: int = 2
     state_gib: int = 1
@@ -48,7 +56,8 @@ class Service:
     @property
     def user(self) -> str | None:
         """Its own user in Keystone, if it has one."""
-        return self.name if self.endpoint_type and self.endpoint_type != "identity" else None
+        has_user = self.is_client or self.endpoint_type not in (None, "identity")
+        return self.name if has_user else None
 
     @property
     def has_messaging(self) -> bool:
@@ -188,6 +197,22 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
+        name="nova-compute",
+        order=70,
+        needs=("rabbitmq", "keystone", "glance", "placement", "nova", "neutron"),
+        roles=("service", "admin"),
+        secrets=("nova-compute_messaging_password", "nova-compute_password"),
+        is_client=True,
+        vhosts=("nova", "neutron"),
+        bridged_network="provider",
+        needs_privileges=True,
+        memory_mib=3072,
+        disk_gib=4,
+        state_gib=10,
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
+    Service(
         name="horizon",
         order=75,
         needs=("keystone",),
@@ -211,13 +236,18 @@ def names() -> tuple[str, ...]:
 
 
 def undercloud_names() -> tuple[str, ...]:
-    """The services of an undercloud, in the order they are configured."""
+    """The services that an undercloud has, in the order they are configured."""
     return tuple(service.name for service in _SERVICES if service.in_undercloud)
 
 
 def all_names() -> tuple[str, ...]:
-    """The services of both clouds, in the order they are configured."""
+    """All services of both clouds, in the order they are configured."""
     return tuple(_BY_NAME)
+
+
+def bridged_network(names: tuple[str, ...]) -> str | None:
+    """The network on which an instance of these services has a bridge and no address, if any."""
+    return next((found for name in names if (found := get(name).bridged_network)), None)
 
 
 def endpoint(name: str, host: str, scheme: str = "http") -> str:

@@ -109,7 +109,8 @@ def render(
 def flavor(instance: Instance) -> str:
     """The name of the flavor of an instance's shape."""
     shape = f"{instance.memory_mib}-{instance.vcpus}-{instance.disk_gib}"
-    return f"altostratus-{instance.hypervisor}-{shape}"
+    suffix = "-privileged" if instance.privileged else ""
+    return f"altostratus-{instance.hypervisor}-{shape}{suffix}"
 
 
 def keypair(overcloud: str) -> str:
@@ -236,6 +237,8 @@ def _port_name(instance: Instance, network: str) -> str:
 
 def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
     """A port and the security group that lets in what its network may reach."""
+    if name == services.bridged_network(instance.services):
+        return {_port_name(instance, name): _bridge_port(inputs, instance, name)}
     group = f"{instance.name}_{name}_access"
     title = f"{inputs.overcloud.name}-{instance.name}-{name}"
     return {
@@ -251,6 +254,23 @@ def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
                 "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
                 "security_groups": [{"get_resource": group}],
             },
+        },
+    }
+
+
+def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
+    """A port for the traffic of others; its address is only kept free.
+
+    Nova takes no port without an address where Neutron does not say that none was wanted. The
+    instance gives it up for the bridge.
+    """
+    return {
+        "type": "OS::Neutron::Port",
+        "properties": {
+            "name": f"{inputs.overcloud.name}-{instance.name}-{name}",
+            "network": network(inputs.overcloud.name, name),
+            "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
+            "port_security_enabled": False,
         },
     }
 

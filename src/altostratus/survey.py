@@ -58,7 +58,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     described = _stack(found) if found else None
     deployed = described.instances if described else {}
     servers = list(_own_servers(undercloud, overcloud.name))
-    networks = tuple(_networks(undercloud))
+    found_networks = tuple(networks(undercloud))
     specs = image_specs(overcloud)
     entry = credentials.read("overcloud")
     seen = observed.Observed(
@@ -67,8 +67,8 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         servers=_servers(servers, deployed),
         images=glance_images(undercloud),
         built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
-        networks=networks,
-        flavors=frozenset(flavor.name for flavor in undercloud.compute.flavors()),
+        networks=found_networks,
+        flavors=frozenset(flavor.name for flavor in flavors(undercloud)),
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
         providers=tuple(_providers(undercloud, servers)),
         machine_networks=machine_networks(),
@@ -109,6 +109,11 @@ def glance_images(undercloud: Connection) -> dict[str, str]:
         for image in undercloud.image.images(status="active")
         if (image.properties or {}).get(IMAGE_OWNER) == OWNER and IMAGE_DIGEST in image.properties
     }
+
+
+def flavors(undercloud: Connection) -> collections.abc.Iterator[Any]:
+    """All flavors, those included that only some projects may use."""
+    yield from undercloud.compute.flavors(is_public="None")
 
 
 def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -> bool:
@@ -183,7 +188,8 @@ def _servers(
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))
 
 
-def _networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+def networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+    """The undercloud's networks, those of overclouds included."""
     cidrs: dict[str, list[ipaddress.IPv4Network]] = {}
     for subnet in undercloud.network.subnets(ip_version=4):
         cidrs.setdefault(subnet.network_id, []).append(ipaddress.IPv4Network(subnet.cidr))

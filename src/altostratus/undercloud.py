@@ -38,7 +38,7 @@ from altostratus import (
 
 CONTAINER = "altostratus-undercloud"
 NETWORK = "altostratus"
-BRIDGE = "alto0"
+BRIDGE = model.MACHINE_BRIDGE
 VOLUME = "altostratus-undercloud"
 IMAGE = "altostratus/undercloud"
 MANAGEMENT_CIDR = "192.168.23.0/24"
@@ -121,6 +121,14 @@ def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
         raise errors.Error("there is no undercloud here", hint="./altostratus undercloud up")
     terminal = ["--tty"] if sys.stdin.isatty() else []
     os.execvp("docker", ["docker", "exec", "--interactive", *terminal, CONTAINER, *command])
+
+
+def execute(*command: str) -> None:
+    """Run a command in the undercloud instance; raises :class:`errors.Error` if it fails."""
+    code, output = _engine().containers.get(CONTAINER).exec_run(list(command))
+    if code:
+        said = output.decode(errors="replace").strip() if isinstance(output, bytes) else ""
+        raise errors.Error(f"{' '.join(command)} failed in the undercloud: {said}")
 
 
 def _engine() -> docker.DockerClient:

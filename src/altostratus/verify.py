@@ -17,6 +17,14 @@ from altostratus.model import Overcloud
 _IMAGE_BYTES = 4 * 1024 * 1024
 _ANSWER_S = 15
 _STACK_S = 60
+_COMPUTE_S = 180
+_ON_COMPUTE_NODES = {
+    "nova-compute",
+    "neutron-openvswitch-agent",
+    "neutron-dhcp-agent",
+    "neutron-l3-agent",
+    "neutron-metadata-agent",
+}
 # Of a network without a router: it collides with nothing.
 _CIDR = "198.18.0.0/24"
 _SERVICE_TYPES = ("compute", "network", "image", "placement", "orchestration")
@@ -184,6 +192,19 @@ def _dashboard(connection: Connection, wanted: Overcloud) -> None:
     dashboard.login(url, auth["username"], auth["password"], connection.session.verify)
 
 
+def _compute_node(connection: Connection) -> None:
+    """Its compute process and agents, which report themselves alive a little later."""
+
+    def look() -> tuple[bool | None, str]:
+        found = connection.compute.services(binary="nova-compute")
+        up = {"nova-compute" for service in found if service.state == "up"}
+        up |= {agent.binary for agent in connection.network.agents() if agent.is_alive}
+        missing = sorted(_ON_COMPUTE_NODES - up)
+        return (None if missing else True), f"not alive: {', '.join(missing)}"
+
+    cloud.wait("a compute node", look, _COMPUTE_S)
+
+
 _Use = collections.abc.Callable[[Connection], None]
 _USES: dict[str, tuple[str, _Use]] = {
     "glance": ("an image comes back byte for byte", _image),
@@ -191,6 +212,7 @@ _USES: dict[str, tuple[str, _Use]] = {
     "nova": ("nova's conductor and scheduler are up", _schedulers),
     "neutron": ("a network is made, and a port gets an address", _network),
     "heat": ("a stack is made", _stack),
+    "nova-compute": ("its compute node and the network agents there are up", _compute_node),
 }
 
 

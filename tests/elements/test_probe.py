@@ -66,4 +66,3 @@ def test_machine_decides(
     found = probe(KVM_DEVICE=device, PATH=path, PROBE_TIMEOUT_S="1")
     assert found["virt_type"] == virt_type
     assert words in found["reason"]
-
