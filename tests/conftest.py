@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-GROUPS = ("isolated", "combined", "kvm")
+GROUPS = ("isolated", "combined", "kvm", "compute")
 ALL = "all"
 
 
