@@ -28,6 +28,7 @@ def login(url: str, username: str, password: str, verify: str | bool | None) -> 
             form.url,
             data=fields | {"username": username, "password": password},
             headers={"Referer": form.url},
+            verify=session.verify,
             timeout=_ANSWER_S,
         )
         if not page.ok or "sessionid" not in session.cookies:
@@ -39,7 +40,8 @@ def login(url: str, username: str, password: str, verify: str | bool | None) -> 
 
 
 def _get(session: requests.Session, url: str) -> requests.Response:
-    answer = session.get(url, timeout=_ANSWER_S)
+    # Said again with each request: the environment's bundle comes before the session's own.
+    answer = session.get(url, timeout=_ANSWER_S, verify=session.verify)
     if not answer.ok:
         raise errors.Error(f"{url} answers {answer.status_code}")
     return answer
