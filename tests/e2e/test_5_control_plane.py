@@ -1,17 +1,19 @@
 """The whole control plane: each service in an instance of its own, and all of them in one."""
 
 import json
+import pathlib
 import urllib.parse
 
 import pytest
 import requests
 
 from altostratus import credentials, survey
-from tests.e2e import clouds
+from tests.e2e import browser, clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
 EXAMPLES = clouds.ROOT / "examples"
+SCREENSHOTS = clouds.ROOT / "build" / "screenshots"
 LARGEST_BASE_MIB = 90
 SERVICES = {
     "keystone",
@@ -69,6 +71,23 @@ def test_only_the_clouds_own_authority_is_trusted_at_the_front() -> None:
     assert requests.get(url, timeout=10, verify=entry["cacert"]).ok
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(url, timeout=10, verify=requests.certs.where())
+
+
+@pytest.mark.turn("isolated")
+def test_dashboard_lets_a_browser_in(tmp_path: pathlib.Path) -> None:
+    entry = credentials.read("overcloud")
+    assert entry is not None
+    url = clouds.status(str(EXAMPLES / "isolated.yaml"))["endpoints"]["horizon"]
+    username, password = entry["auth"]["username"], entry["auth"]["password"]
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with browser.opened(tmp_path, entry["cacert"]) as chromium:
+        browser.log_in(chromium, url, username, "guessed")
+        assert "Invalid credentials" in browser.text_of(chromium, ".alert-danger, .errorlist")
+        chromium.save_screenshot(str(SCREENSHOTS / "horizon-refuses.png"))
+        browser.log_in(chromium, url, username, password)
+        assert "Overview" in browser.text_of(chromium, ".page-header")
+        assert username in browser.text_of(chromium, ".navbar-right")
+        chromium.save_screenshot(str(SCREENSHOTS / "horizon-overview.png"))
 
 
 @pytest.mark.turn("isolated")
