@@ -196,6 +196,24 @@ cli.add_command(cli_image.image)
 
 
 @cli.group()
+def network() -> None:
+    """The networks that an overcloud has in the undercloud."""
+
+
+@network.command("setup")
+@_file
+@_hypervisor
+def network_setup(file: pathlib.Path, hypervisor: str | None) -> None:
+    """Make FILE's networks, and nothing else; 'overcloud deploy' makes them as well."""
+    from altostratus import deploy, plan
+
+    deployment = deploy.prepare(*load(file, hypervisor))
+    made = plan.restricted(deployment.plan, plan.Kind.CREATE_NETWORK)
+    click.echo(plan.to_text(made), nl=False)
+    deploy.execute(dataclasses.replace(deployment, plan=made))
+
+
+@cli.group()
 def overcloud() -> None:
     """The overcloud that FILE describes (default: examples/quickstart.yaml)."""
 

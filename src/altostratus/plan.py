@@ -112,6 +112,13 @@ def make(
     )
 
 
+def restricted(plan: Plan, kind: Kind) -> Plan:
+    """The steps of one kind alone."""
+    steps = tuple(step for step in plan.steps if step.kind is kind)
+    nothing = None if steps else f"no step '{kind}' is left for {plan.overcloud.name}"
+    return dataclasses.replace(plan, steps=steps, nothing_to_do=nothing)
+
+
 def to_text(plan: Plan) -> str:
     """The plan for people."""
     if plan.nothing_to_do:
