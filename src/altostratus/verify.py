@@ -17,6 +17,7 @@ from altostratus.model import Overcloud
 _IMAGE_BYTES = 4 * 1024 * 1024
 _ANSWER_S = 15
 _STACK_S = 60
+_HYPERVISORS_S = 60
 _COMPUTE_S = 180
 _ON_COMPUTE_NODES = {
     "nova-compute",
@@ -228,11 +229,22 @@ def _computes(connection: Connection) -> None:
 
 
 def _traits(connection: Connection) -> None:
-    for name in hypervisors.names():
-        trait = hypervisors.entry(name).trait
-        response = connection.placement.get(
-            "/resource_providers", params={"required": trait}, microversion="1.39"
-        )
-        openstack.exceptions.raise_from_response(response)
-        if not response.json()["resource_providers"]:
-            raise _Wrong(f"no resource provider has the trait {trait}")
+    """Of each hypervisor: its compute process registers it a little after it is up itself."""
+    wanted = [hypervisors.entry(name).trait for name in hypervisors.names()]
+
+    def look() -> tuple[bool | None, str]:
+        missing = [trait for trait in wanted if not _is_provided(connection, trait)]
+        return (None if missing else True), f"no resource provider has {', '.join(missing)}"
+
+    cloud.wait("registering the hypervisors", look, _HYPERVISORS_S)
+
+
+def _is_provided(connection: Connection, trait: str) -> bool:
+    response = connection.placement.get(
+        "/resource_providers", params={"required": trait}, microversion="1.39"
+    )
+    # Placement knows a trait when the first provider has it.
+    if response.status_code == requests.codes.bad_request:
+        return False
+    openstack.exceptions.raise_from_response(response)
+    return bool(response.json()["resource_providers"])
