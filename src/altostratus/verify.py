@@ -229,8 +229,13 @@ def _computes(connection: Connection) -> None:
 
 
 def _traits(connection: Connection) -> None:
-    """Of each hypervisor: its compute process registers it a little after it is up itself."""
-    wanted = [hypervisors.entry(name).trait for name in hypervisors.names()]
+    """Of each hypervisor: its compute process registers it a little after it is up itself.
+
+    A small node has no room for a share of each, and no process for those that have none.
+    """
+    hosts = {service.host for service in connection.compute.services(binary="nova-compute")}
+    names = [name for name in hypervisors.names() if any(one.endswith(f"-{name}") for one in hosts)]
+    wanted = [hypervisors.entry(name).trait for name in names]
 
     def look() -> tuple[bool | None, str]:
         missing = [trait for trait in wanted if not _is_provided(connection, trait)]
