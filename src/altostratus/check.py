@@ -160,3 +160,22 @@ def _room(
                 f" {has - others} of {has} are free ({others} used by others)",
                 f"give some of them less {key}, or another hypervisor",
             )
+
+
+def explain_room(instance: Instance, providers: collections.abc.Iterable[Provider]) -> list[str]:
+    """What an instance wants of its hypervisor, and what that has, in words.
+
+    For an instance that Nova found no host for. ``providers`` are the undercloud's, all of them.
+    """
+    wants = f"{instance.memory_mib} MiB of memory and {instance.disk_gib} GiB of disk"
+    lines = [f"{instance.name} wants {wants} on {instance.hypervisor}"]
+    lines += [
+        f"{one.name} has {one.memory_mib} MiB and {one.disk_gib} GiB for instances;"
+        f" others than this overcloud's use {one.others_memory_mib} MiB and"
+        f" {one.others_disk_gib} GiB of it"
+        for one in providers
+        if one.hypervisor == instance.hypervisor
+    ]
+    if len(lines) == 1:
+        lines.append(f"no compute process offers {instance.hypervisor}")
+    return lines

@@ -5,10 +5,11 @@ from typing import Any
 import openstack
 import openstack.exceptions
 
-from altostratus import cloud, errors, heat, keypair, log, plan, stack
+from altostratus import check, cloud, errors, heat, keypair, log, plan, stack, survey
 from altostratus.model import CONTROL
 
 _LAST_LINES = 20
+_NO_HOST = "No valid host was found"
 _DEPLOYMENT_TYPES = ("OS::Heat::StructuredDeployment", "OS::Heat::SoftwareDeployment")
 
 Connection = openstack.connection.Connection
@@ -55,8 +56,22 @@ def _describe(undercloud: Connection, made: plan.Plan, resource: dict[str, Any])
     said = _deployment_said(undercloud, resource)
     if said:
         lines = said.strip().splitlines()
-        return "\n".join([text, *(f"    {line}" for line in lines[:1] + lines[1:][-_LAST_LINES:])])
-    return f"{text} {resource['resource_status_reason']}"
+        return _indented(text, lines[:1] + lines[1:][-_LAST_LINES:])
+    reason = f"{text} {resource['resource_status_reason']}"
+    if _NO_HOST in reason and instance:
+        return _indented(reason, _room(undercloud, made, instance))
+    return reason
+
+
+def _indented(text: str, lines: list[str]) -> str:
+    return "\n".join([text, *(f"    {line}" for line in lines)])
+
+
+def _room(undercloud: Connection, made: plan.Plan, name: str) -> list[str]:
+    """Nova says no more than that there is no host: what the instance wants, and what there is."""
+    (instance,) = (one for one in made.overcloud.instances if one.name == name)
+    found = survey.read(undercloud, made.overcloud)
+    return check.explain_room(instance, found.observed.providers)
 
 
 def _deployment_said(undercloud: Connection, resource: dict[str, Any]) -> str:

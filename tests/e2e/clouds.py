@@ -1,5 +1,6 @@
 """What the end-to-end tests use the two clouds with: the same commands as an operator."""
 
+import collections.abc
 import functools
 import json
 import os
@@ -42,6 +43,18 @@ def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) 
 
 def kill_during(step: str, *arguments: str) -> None:
     """Run the launcher and kill it, with all that it started, a moment after a step begins."""
+
+    def kill(running: subprocess.Popen[str]) -> None:
+        time.sleep(INTO_STEP_S)
+        os.killpg(running.pid, signal.SIGKILL)
+
+    do_during(step, kill, *arguments)
+
+
+def do_during(
+    step: str, act: collections.abc.Callable[[subprocess.Popen[str]], None], *arguments: str
+) -> tuple[int, str]:
+    """Run the launcher, and do something when a step begins; its exit status, and what it said."""
     with subprocess.Popen(
         [str(ROOT / "altostratus"), *arguments],
         cwd=ROOT,
@@ -52,14 +65,14 @@ def kill_during(step: str, *arguments: str) -> None:
     ) as running:
         assert running.stdout is not None
         said = []
+        acted = False
         for line in running.stdout:
             said.append(line)
-            if f"...  {step}" in line:
-                time.sleep(INTO_STEP_S)
-                os.killpg(running.pid, signal.SIGKILL)
-                break
-        else:
-            raise AssertionError(f"{arguments} never came to {step!r}:\n{''.join(said)}")
+            if not acted and f"...  {step}" in line:
+                acted = True
+                act(running)
+    assert acted, f"{arguments} never came to {step!r}:\n{''.join(said)}"
+    return running.returncode, "".join(said)
 
 
 def openstack(cloud: str, *arguments: str) -> Any:
@@ -113,15 +126,22 @@ def secrets_of(instance: str) -> frozenset[str]:
 
 def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
     """What a script prints that root runs in an instance, over ssh."""
+    done = ssh(addresses()[instance], script, stdin)
+    assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def ssh(address: str, script: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script as root of the instance at an address."""
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=10"]
-    done = subprocess.run(
+    return subprocess.run(
         [
             "ssh",
             "-q",
             *(part for option in options for part in ("-o", option)),
             "-i",
             str(keypair.path("demo")),
-            f"root@{addresses()[instance]}",
+            f"root@{address}",
             script,
         ],
         input=stdin,
@@ -130,8 +150,6 @@ def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
         timeout=COMMAND_S,
         check=False,
     )
-    assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def _leaves(tree: object) -> list[str]:
