@@ -281,7 +281,7 @@ def _credentials_steps(
     url = auth_url(overcloud, assigned)
     if url is None:
         return
-    authority = secrets.get(certificates.AUTHORITY)
+    authority = certificates.trusted(secrets)
     if observed.credentials != credentials_digest(url, secrets["admin_password"], authority):
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
 
