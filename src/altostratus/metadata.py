@@ -133,6 +133,8 @@ def instance(
         cache_host=internal.get(services.CACHE),
     )
     tree = sections.make(cloud, wanted.services)
+    if overcloud.ntp and hypervisors.entry(wanted.hypervisor).has_clock:
+        tree["ntp"] = {"servers": list(overcloud.ntp)}
     bridged = services.bridged_network(wanted.services)
     if bridged:
         number = wanted.networks.index(bridged)
