@@ -131,6 +131,7 @@ def instance(
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
         cache_host=internal.get(services.CACHE),
+        consoles_url=services.consoles_url(_placed(overcloud, addresses)),
     )
     tree = sections.make(cloud, wanted.services)
     if overcloud.ntp and hypervisors.entry(wanted.hypervisor).has_clock:
@@ -146,7 +147,11 @@ def instance(
 
 def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
     """Where an overcloud's users reach its services."""
-    return services.public_urls((one.services, addresses[one.name]) for one in overcloud.instances)
+    return services.public_urls(_placed(overcloud, addresses))
+
+
+def _placed(overcloud: Overcloud, addresses: Addresses) -> services.Placed:
+    return [(one.services, addresses[one.name]) for one in overcloud.instances]
 
 
 def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ...]:

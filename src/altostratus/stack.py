@@ -277,13 +277,12 @@ def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
 
 def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
     public = _public_ports(overcloud, instance)
+    ports: collections.abc.Iterable[services.Port] = public
     if name == CONTROL:
         return [_rule(port) for port in (_SSH_PORT, *public)] + [{"protocol": "icmp"}]
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
         ports = [port for service in instance.services for port in services.get(service).ports]
-    else:
-        ports = public
     return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
 
 
@@ -293,9 +292,10 @@ def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
     if overcloud.instance_of(services.FRONT) and services.FRONT not in instance.services:
         behind = []
     runs = [services.get(service) for one in behind for service in one.services]
-    return [service.public_port for service in runs if service.public_port]
+    return [port for service in runs for port in service.public_ports.values()]
 
 
-def _rule(port: int, cidr: str | None = None) -> Tree:
-    rule: Tree = {"protocol": "tcp", "port_range_min": port, "port_range_max": port}
+def _rule(port: services.Port, cidr: str | None = None) -> Tree:
+    first, last = (port, port) if isinstance(port, int) else (port[0], port[-1])
+    rule: Tree = {"protocol": "tcp", "port_range_min": first, "port_range_max": last}
     return rule | ({"remote_ip_prefix": cidr} if cidr else {})
