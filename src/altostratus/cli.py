@@ -22,6 +22,7 @@ _ROOT = pathlib.Path(__file__).parents[2]
 _QUICKSTART = _ROOT / "examples" / "quickstart.yaml"
 _NOT_FAST = "not build and not real and not undercloud"
 _INTERRUPTED = 130
+_UNDERCLOUD_UP = "./altostratus undercloud up"
 
 _file = click.argument(
     "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), default=_QUICKSTART
@@ -174,12 +175,15 @@ def undercloud_down() -> None:
 @undercloud.command("status")
 def undercloud_status() -> int:
     """Say what it is at; exit status 1 if it is not there."""
-    from altostratus import undercloud, virtualization
+    from altostratus import status, undercloud, virtualization
 
     state = undercloud.status()
     click.echo(f"undercloud: {state or 'there is none'}")
     if state == "configured":
         click.echo(virtualization.to_text(virtualization.read()))
+        shown = undercloud.shown_certificates()
+        for line in status.certificate_lines(shown) + status.warnings(shown, _UNDERCLOUD_UP):
+            click.echo(line)
     return Exit.DONE if state else Exit.FAILED
 
 

@@ -250,7 +250,14 @@ def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) ->
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     made = deployment.plan
     digests = {name: image.digest for name, image in made.images.items()}
-    inputs = stack.Inputs(made.overcloud, made.addresses, digests, deployment.secrets, templates())
+    inputs = stack.Inputs(
+        made.overcloud,
+        made.addresses,
+        digests,
+        deployment.secrets,
+        templates(),
+        deployment.observed.authority,
+    )
     ids = survey.glance_images(deployment.undercloud)
     request = stack.render(inputs, ids, made.irreplaceable)
     heat.apply(deployment.undercloud, made.overcloud.name, request)

@@ -68,7 +68,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
     names = services.undercloud_names()
-    everywhere = dict.fromkeys(names, host)
+    everywhere = dict.fromkeys(names, _LOOPBACK)
     public_urls = services.public_urls([(names, {CONTROL: host})])
     cloud = sections.Cloud(
         secrets=secrets,
@@ -76,14 +76,20 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         host=host,
         database_host=_LOOPBACK,
         messaging_host=_LOOPBACK,
-        bind=EVERYWHERE,
-        auth_url=services.endpoint("keystone", host),
+        # Others than itself reach it at its front alone.
+        bind=_LOOPBACK,
+        auth_url=services.endpoint("keystone", _LOOPBACK),
         internal_hosts=everywhere,
         public_urls=public_urls,
         services=names,
+        front=(host,),
     )
     tree = sections.make(cloud, names)
-    tree["mariadb"]["bind"] = tree["rabbitmq"]["bind"] = _LOOPBACK
+    tree["registry"]["bind"] = EVERYWHERE
+    # Instances have no screens.
+    tree["haproxy"]["services"] = [
+        one for one in tree["haproxy"]["services"] if one["name"] in names
+    ]
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= {
         "host": wanted.name,

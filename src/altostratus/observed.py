@@ -101,7 +101,8 @@ class Observed:
     ``images`` are the digests in Glance with their ids, ``built`` those in the cache.
     ``endpoints`` are the public URLs in the overcloud's Keystone, None if that does not answer.
     ``credentials`` is the digest of the entry ``overcloud`` of the user's clouds.yaml.
-    ``certificates`` are those that the overcloud was given.
+    ``certificates`` are those that the overcloud was given; ``authority`` is what clients of the
+    undercloud trust: PEM.
     """
 
     control: Control
@@ -117,6 +118,7 @@ class Observed:
     endpoints: dict[str, str] | None = None
     credentials: str | None = None
     certificates: tuple[Certificate, ...] = ()
+    authority: str = ""
 
     def server_of(self, instance: str) -> Server | None:
         """The server of an instance."""

@@ -86,7 +86,7 @@ def make(
     """
     assigned = addresses.assign(overcloud, observed)
     digests = {name: image.digest for name, image in images.items()}
-    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates)
+    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates, observed.authority)
     wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
     asked = list(_stack_steps(overcloud, observed, wanted))
     steps = [

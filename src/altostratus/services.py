@@ -126,7 +126,6 @@ _SERVICES = (
         needs=("keystone",),
         memory_mib=384,
         in_overcloud=True,
-        in_undercloud=False,
     ),
     Service(
         name="keystone",

@@ -1,5 +1,6 @@
 """The overcloud as one Heat stack: a top template made as data, and what goes with it."""
 
+import base64
 import collections.abc
 import dataclasses
 import json
@@ -32,13 +33,14 @@ Tree = dict[str, Any]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inputs:
     """All that a stack is made from. ``images`` are digests by instance, ``templates`` the
-    provider templates by file name."""
+    provider templates by file name, ``authority`` is what instances trust the undercloud by."""
 
     overcloud: Overcloud
     addresses: metadata.Addresses
     images: collections.abc.Mapping[str, str]
     secrets: metadata.Secrets
     templates: collections.abc.Mapping[str, str]
+    authority: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
             "flavor": flavor(instance),
             "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
             "key_name": {"get_param": _KEY_NAME},
+            "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
             "metadata": {
                 OVERCLOUD: inputs.overcloud.name,

@@ -93,21 +93,25 @@ def to_text(status: Status) -> str:
         lines += table(rows)
     lines += [f"{name:12} {url}" for name, url in sorted(status.endpoints.items())]
     lines.append(f"credentials  {status.credentials}")
-    lines += [
-        f"certificate  of the {one.name} until {one.until:%Y-%m-%d}, serial number {one.serial}"
-        for one in status.certificates
-    ]
+    lines += certificate_lines(status.certificates)
     lines += warnings(status.certificates)
     return "\n".join(lines) + "\n"
 
 
-def warnings(found: tuple[Certificate, ...]) -> list[str]:
-    """What is not wrong yet, and what to do about it."""
-    now = datetime.datetime.now(datetime.UTC)
+def certificate_lines(found: tuple[Certificate, ...]) -> list[str]:
+    """The certificates of a cloud, one a line."""
     return [
-        f"warning: {text}; renew it: ./altostratus overcloud renew"
-        for text in certificates.ending(found, now)
+        f"certificate  of the {one.name} until {one.until:%Y-%m-%d}, serial number {one.serial}"
+        for one in found
     ]
+
+
+def warnings(
+    found: tuple[Certificate, ...], renewal: str = "./altostratus overcloud renew"
+) -> list[str]:
+    """What is not wrong yet, and the command that keeps it so."""
+    now = datetime.datetime.now(datetime.UTC)
+    return [f"warning: {text}; renew it: {renewal}" for text in certificates.ending(found, now)]
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -75,6 +75,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         endpoints=_endpoints(deployed, secrets),
         credentials=_credentials_digest(entry) if entry else None,
         certificates=certificates.described(secrets),
+        authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
     )
     return Survey(seen, secrets)
 
