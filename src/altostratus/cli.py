@@ -22,6 +22,7 @@ _ROOT = pathlib.Path(__file__).parents[2]
 _QUICKSTART = _ROOT / "examples" / "quickstart.yaml"
 _NOT_FAST = "not build and not real and not undercloud"
 _INTERRUPTED = 130
+_UNDERCLOUD_UP = "./altostratus undercloud up"
 
 _file = click.argument(
     "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), default=_QUICKSTART
@@ -174,12 +175,15 @@ def undercloud_down() -> None:
 @undercloud.command("status")
 def undercloud_status() -> int:
     """Say what it is at; exit status 1 if it is not there."""
-    from altostratus import undercloud, virtualization
+    from altostratus import status, undercloud, virtualization
 
     state = undercloud.status()
     click.echo(f"undercloud: {state or 'there is none'}")
     if state == "configured":
         click.echo(virtualization.to_text(virtualization.read()))
+        shown = undercloud.shown_certificates()
+        for line in status.certificate_lines(shown) + status.warnings(shown, _UNDERCLOUD_UP):
+            click.echo(line)
     return Exit.DONE if state else Exit.FAILED
 
 
@@ -223,7 +227,7 @@ def overcloud() -> None:
 @_hypervisor
 def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
     """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
-    from altostratus import deploy, plan, undercloud
+    from altostratus import deploy, plan, status, undercloud
 
     wanted, document = load(file, hypervisor)
     for warning in plan.warnings(wanted):
@@ -232,7 +236,8 @@ def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
         deploy.check_machine(wanted, document)
         click.echo(f"{file}: nothing wrong in it; no undercloud here to check it against")
         return
-    deploy.prepare(wanted, document)
+    for text in status.warnings(deploy.prepare(wanted, document).observed.certificates):
+        click.echo(text)
     click.echo(f"{file}: nothing wrong, and nothing speaks against deploying it here")
 
 
@@ -319,8 +324,21 @@ def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) 
     from altostratus import status
 
     found = status.read(load(file, hypervisor)[0])
-    shown = json.dumps(dataclasses.asdict(found), indent=2) + "\n"
+    shown = json.dumps(dataclasses.asdict(found), indent=2, default=str) + "\n"
     click.echo(shown if as_json else status.to_text(found), nl=False)
+
+
+@overcloud.command("renew")
+@_file
+@_hypervisor
+@click.option("--authority", is_flag=True, help="And of the authority that signs it.")
+def overcloud_renew(file: pathlib.Path, hypervisor: str | None, authority: bool) -> None:
+    """Renew the certificate of the overcloud's front, while requests go on."""
+    from altostratus import deploy, plan
+
+    deployment = deploy.prepare_renewal(*load(file, hypervisor), authority=authority)
+    click.echo(plan.to_text(deployment.plan), nl=False)
+    deploy.execute(deployment)
 
 
 @overcloud.command("delete")

@@ -41,6 +41,7 @@ class Entry:
     ``hypervisor_type`` is Nova's word for it on images, ``trait`` what its compute processes
     offer and images and flavors ask for, ``template`` the provider template in ``heat/`` with
     ``server`` as the name of its server, ``elements`` what its images have besides the services'.
+    ``has_clock`` says that its instances have a clock of their own, not the node's.
     """
 
     hypervisor_type: str
@@ -54,6 +55,7 @@ class Entry:
     disk_format: str = "raw"
     elements: tuple[str, ...] = ()
     privileges: Privileges = Privileges.NOT_NEEDED
+    has_clock: bool = False
 
     @property
     def image_suffix(self) -> str:
@@ -103,6 +105,7 @@ TABLE = {
         compute_driver="altostratus.LibvirtDriver",
         # No virt_type: each node finds out itself whether it is "kvm" or "qemu".
         elements=("vm",),
+        has_clock=True,
     ),
 }
 

@@ -93,7 +93,7 @@ def manifest(spec: ImageSpec) -> pathlib.Path:
 def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     """The files in the cache that the image is made from, whether they are there or not."""
     base = _root_path("base", _base_digest(spec))
-    service = _root_path("+".join(spec.services), _root_digest(spec))
+    service = _root_path(_root_name(spec), _root_digest(spec))
     python = _python_digest(spec)
     shared = (_root_path("python", python), _root_path("python-layer", python))
     return (base, *(shared if spec.locks else ()), service)
@@ -183,8 +183,12 @@ def _prune(newest: pathlib.Path) -> None:
         old.unlink()
 
 
+def _root_name(spec: ImageSpec) -> str:
+    return "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
+
+
 def _service_root(spec: ImageSpec) -> pathlib.Path:
-    name = "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
+    name = _root_name(spec)
     target = _root_path(name, _root_digest(spec))
     if target.exists():
         return target

@@ -68,7 +68,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
     names = services.undercloud_names()
-    everywhere = dict.fromkeys(names, host)
+    everywhere = dict.fromkeys(names, _LOOPBACK)
     public_urls = services.public_urls([(names, {CONTROL: host})])
     cloud = sections.Cloud(
         secrets=secrets,
@@ -76,14 +76,20 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         host=host,
         database_host=_LOOPBACK,
         messaging_host=_LOOPBACK,
-        bind=EVERYWHERE,
-        auth_url=services.endpoint("keystone", host),
+        # Others than itself reach it at its front alone.
+        bind=_LOOPBACK,
+        auth_url=services.endpoint("keystone", _LOOPBACK),
         internal_hosts=everywhere,
         public_urls=public_urls,
         services=names,
+        front=(host,),
     )
     tree = sections.make(cloud, names)
-    tree["mariadb"]["bind"] = tree["rabbitmq"]["bind"] = _LOOPBACK
+    tree["registry"]["bind"] = EVERYWHERE
+    # Instances have no screens.
+    tree["haproxy"]["services"] = [
+        one for one in tree["haproxy"]["services"] if one["name"] in names
+    ]
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= {
         "host": wanted.name,
@@ -131,8 +137,11 @@ def instance(
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
         cache_host=internal.get(services.CACHE),
+        consoles_url=services.consoles_url(_placed(overcloud, addresses)),
     )
     tree = sections.make(cloud, wanted.services)
+    if overcloud.ntp and hypervisors.entry(wanted.hypervisor).has_clock:
+        tree["ntp"] = {"servers": list(overcloud.ntp)}
     bridged = services.bridged_network(wanted.services)
     if bridged:
         number = wanted.networks.index(bridged)
@@ -144,7 +153,11 @@ def instance(
 
 def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
     """Where an overcloud's users reach its services."""
-    return services.public_urls((one.services, addresses[one.name]) for one in overcloud.instances)
+    return services.public_urls(_placed(overcloud, addresses))
+
+
+def _placed(overcloud: Overcloud, addresses: Addresses) -> services.Placed:
+    return [(one.services, addresses[one.name]) for one in overcloud.instances]
 
 
 def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ...]:

@@ -47,11 +47,12 @@ class Instance:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Overcloud:
-    """A cloud to deploy."""
+    """A cloud to deploy; ``ntp`` are the servers that tell its machines the time."""
 
     name: str
     networks: tuple[Network, ...]
     instances: tuple[Instance, ...]
+    ntp: tuple[str, ...] = ()
 
     def instance_of(self, service: str) -> Instance | None:
         """The instance that runs a service."""

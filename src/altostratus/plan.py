@@ -86,7 +86,7 @@ def make(
     """
     assigned = addresses.assign(overcloud, observed)
     digests = {name: image.digest for name, image in images.items()}
-    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates)
+    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates, observed.authority)
     wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
     asked = list(_stack_steps(overcloud, observed, wanted))
     steps = [
@@ -288,7 +288,7 @@ def _credentials_steps(
     url = auth_url(overcloud, assigned)
     if url is None:
         return
-    authority = secrets.get(certificates.AUTHORITY)
+    authority = certificates.trusted(secrets)
     if observed.credentials != credentials_digest(url, secrets["admin_password"], authority):
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
 

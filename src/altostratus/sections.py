@@ -31,7 +31,7 @@ class Cloud:
     """Where things are in the cloud that an instance belongs to.
 
     ``host`` is its own address for the others, ``addresses`` are all that it has. ``front`` are
-    those at which the cloud's front answers.
+    those at which the cloud's front answers, ``consoles_url`` is where machines' screens are shown.
     """
 
     secrets: Secrets
@@ -47,6 +47,7 @@ class Cloud:
     addresses: tuple[str, ...] = ()
     front: tuple[str, ...] = ()
     cache_host: str | None = None
+    consoles_url: str | None = None
 
 
 def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
@@ -109,8 +110,9 @@ def _haproxy(cloud: Cloud) -> Tree:
     return {
         "certificate": cloud.secrets[certificates.FRONT],
         "services": [
-            {"name": one.name, "port": one.public_port, "host": cloud.internal_hosts[one.name]}
+            {"name": name, "port": port, "host": cloud.internal_hosts[one.name]}
             for one in behind
+            for name, port in one.public_ports.items()
         ],
     }
 
@@ -135,16 +137,21 @@ def _placement(cloud: Cloud) -> Tree:
 
 
 def _nova(cloud: Cloud) -> Tree:
-    return _with_user(cloud, "nova") | {
-        "user": "nova",
-        "api_database_url": _database_url(cloud, "nova", "nova_api"),
-        "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
-        "transport_url": _transport_url(cloud, "nova"),
-        "my_ip": cloud.host,
-        "metadata_bind": cloud.bind,
-        "is_undercloud": False,
-        "metadata_secret": cloud.secrets["metadata_secret"],
-    }
+    consoles = {"consoles": {"url": cloud.consoles_url, "bind": cloud.bind}}
+    return (
+        _with_user(cloud, "nova")
+        | (consoles if cloud.consoles_url else {})
+        | {
+            "user": "nova",
+            "api_database_url": _database_url(cloud, "nova", "nova_api"),
+            "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
+            "transport_url": _transport_url(cloud, "nova"),
+            "my_ip": cloud.host,
+            "metadata_bind": cloud.bind,
+            "is_undercloud": False,
+            "metadata_secret": cloud.secrets["metadata_secret"],
+        }
+    )
 
 
 def _neutron(cloud: Cloud) -> Tree:
@@ -185,6 +192,7 @@ def _compute_node(cloud: Cloud) -> dict[str, Tree]:
     }
     nova = {
         "user": _COMPUTE,
+        "consoles": {"url": cloud.consoles_url},
         "api_database_url": "",
         "transport_url": _transport_url(cloud, _COMPUTE, "nova"),
         "my_ip": cloud.host,

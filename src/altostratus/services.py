@@ -8,9 +8,16 @@ from altostratus.model import CONTROL
 FRONT = "haproxy"
 CACHE = "memcached"
 CACHE_PORT = 11211
+_CONSOLES = "novncproxy"
+CONSOLES_PORT = 6080
+CONSOLES_PAGE = "vnc_lite.html"
 
 # The services and the addresses, by network, of each instance of a cloud.
 Placed = collections.abc.Iterable[tuple[tuple[str, ...], collections.abc.Mapping[str, str]]]
+
+
+# A port, or one after the other.
+Port = int | range
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,7 +26,8 @@ class Service:
 
     ``element`` is the diskimage-builder element (and lock file) that makes its image. ``needs``
     are the services that must be configured before it. ``internal_ports`` are open to
-    the overcloud's internal network, ``public_port`` to everybody who reaches the instance.
+    the overcloud's internal network, ``public_port`` to everybody who reaches the instance, and so
+    are ``further_ports``, by the name of what listens there.
     ``path`` follows host and port in its endpoint. ``roles`` are what its
     user has in the project of services; ``is_client`` says that it has a user and no endpoint.
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
@@ -31,8 +39,9 @@ class Service:
     name: str
     order: int
     needs: tuple[str, ...] = ()
-    internal_ports: tuple[int, ...] = ()
+    internal_ports: tuple[Port, ...] = ()
     public_port: int | None = None
+    further_ports: tuple[tuple[str, int], ...] = ()
     endpoint_type: str | None = None
     path: str = ""
     databases: tuple[str, ...] = ()
@@ -70,9 +79,15 @@ class Service:
         return self.public_port is not None
 
     @property
-    def ports(self) -> tuple[int, ...]:
+    def public_ports(self) -> dict[str, int]:
+        """All ports that users reach, by the name of what listens there."""
+        own = {self.name: self.public_port} if self.public_port else {}
+        return own | dict(self.further_ports)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
         """All ports that the internal network can reach."""
-        return self.internal_ports + ((self.public_port,) if self.public_port else ())
+        return (*self.internal_ports, *self.public_ports.values())
 
 
 _SERVICES = (
@@ -111,7 +126,6 @@ _SERVICES = (
         needs=("keystone",),
         memory_mib=384,
         in_overcloud=True,
-        in_undercloud=False,
     ),
     Service(
         name="keystone",
@@ -152,6 +166,7 @@ _SERVICES = (
         needs=("mariadb", "rabbitmq", "keystone", "glance", "placement"),
         internal_ports=(8775,),
         public_port=8774,
+        further_ports=((_CONSOLES, CONSOLES_PORT),),
         endpoint_type="compute",
         path="/v2.1",
         databases=("nova_api", "nova", "nova_cell0"),
@@ -200,6 +215,8 @@ _SERVICES = (
         name="nova-compute",
         order=70,
         needs=("rabbitmq", "keystone", "glance", "placement", "nova", "neutron"),
+        # Where the screens of machines are.
+        internal_ports=(range(5900, 6000),),
         roles=("service", "admin"),
         secrets=("nova-compute_messaging_password", "nova-compute_password"),
         is_client=True,
@@ -258,12 +275,26 @@ def endpoint(name: str, host: str, scheme: str = "http") -> str:
 
 def public_urls(placed: Placed) -> dict[str, str]:
     """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
-    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    hosts, scheme = _reached(placed)
     return {
-        name: endpoint(name, hosts[FRONT], "https") if FRONT in hosts else endpoint(name, host)
-        for name, host in hosts.items()
-        if get(name).public_port
+        name: endpoint(name, host, scheme) for name, host in hosts.items() if get(name).public_port
     }
+
+
+def consoles_url(placed: Placed) -> str | None:
+    """Where a cloud's users see the screens of their machines, if it has Nova."""
+    hosts, scheme = _reached(placed)
+    if "nova" not in hosts:
+        return None
+    return f"{scheme}://{hosts['nova']}:{CONSOLES_PORT}/{CONSOLES_PAGE}"
+
+
+def _reached(placed: Placed) -> tuple[dict[str, str], str]:
+    """The host at which users reach each service, and by which scheme."""
+    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    if FRONT in hosts:
+        return dict.fromkeys(hosts, hosts[FRONT]), "https"
+    return hosts, "http"
 
 
 def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:

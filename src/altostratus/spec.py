@@ -121,6 +121,13 @@ def _check_cidr(given: str) -> str:
     return given
 
 
+def _check_address(given: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(given))
+    except ValueError as exc:
+        raise _fail(f"{given!r} is not an IPv4 address", "like 172.16.1.1") from exc
+
+
 _Label = Annotated[str, pydantic.AfterValidator(_check_label)]
 _NetworkName = Annotated[str, pydantic.AfterValidator(_check_network_name)]
 _HypervisorName = Annotated[str, pydantic.AfterValidator(_check_hypervisor)]
@@ -156,6 +163,7 @@ class _File(_Strict):
             name: _NetworkEntry.model_validate(entry) for name, entry in _DEFAULT_NETWORKS.items()
         }
     )
+    ntp: list[Annotated[str, pydantic.AfterValidator(_check_address)]] = []
     instances: Annotated[dict[_Label, _InstanceEntry], pydantic.Field(min_length=1)]
 
 
@@ -351,6 +359,7 @@ def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
         instances=tuple(
             _instance(name, entry, default) for name, entry in parsed.instances.items()
         ),
+        ntp=tuple(parsed.ntp),
     )
 
 

@@ -1,5 +1,6 @@
 """The overcloud as one Heat stack: a top template made as data, and what goes with it."""
 
+import base64
 import collections.abc
 import dataclasses
 import json
@@ -32,13 +33,14 @@ Tree = dict[str, Any]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inputs:
     """All that a stack is made from. ``images`` are digests by instance, ``templates`` the
-    provider templates by file name."""
+    provider templates by file name, ``authority`` is what instances trust the undercloud by."""
 
     overcloud: Overcloud
     addresses: metadata.Addresses
     images: collections.abc.Mapping[str, str]
     secrets: metadata.Secrets
     templates: collections.abc.Mapping[str, str]
+    authority: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,6 +171,7 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
             "flavor": flavor(instance),
             "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
             "key_name": {"get_param": _KEY_NAME},
+            "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
             "metadata": {
                 OVERCLOUD: inputs.overcloud.name,
@@ -277,13 +280,12 @@ def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
 
 def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
     public = _public_ports(overcloud, instance)
+    ports: collections.abc.Iterable[services.Port] = public
     if name == CONTROL:
         return [_rule(port) for port in (_SSH_PORT, *public)] + [{"protocol": "icmp"}]
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
         ports = [port for service in instance.services for port in services.get(service).ports]
-    else:
-        ports = public
     return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
 
 
@@ -293,9 +295,10 @@ def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
     if overcloud.instance_of(services.FRONT) and services.FRONT not in instance.services:
         behind = []
     runs = [services.get(service) for one in behind for service in one.services]
-    return [service.public_port for service in runs if service.public_port]
+    return [port for service in runs for port in service.public_ports.values()]
 
 
-def _rule(port: int, cidr: str | None = None) -> Tree:
-    rule: Tree = {"protocol": "tcp", "port_range_min": port, "port_range_max": port}
+def _rule(port: services.Port, cidr: str | None = None) -> Tree:
+    first, last = (port, port) if isinstance(port, int) else (port[0], port[-1])
+    rule: Tree = {"protocol": "tcp", "port_range_min": first, "port_range_max": last}
     return rule | ({"remote_ip_prefix": cidr} if cidr else {})

@@ -74,6 +74,8 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         machine_networks=machine_networks(),
         endpoints=_endpoints(deployed, secrets),
         credentials=_credentials_digest(entry) if entry else None,
+        certificates=certificates.described(secrets),
+        authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
     )
     return Survey(seen, secrets)
 
@@ -309,9 +311,10 @@ def admin(
     auth_url: str, secrets: collections.abc.Mapping[str, str]
 ) -> collections.abc.Iterator[Connection]:
     """A connection as an overcloud's administrator, without an entry in clouds.yaml."""
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as authority:
-        authority.write(secrets.get(certificates.AUTHORITY, ""))
-        authority.flush()
+    authority = certificates.trusted(secrets)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(authority or "")
+        file.flush()
         yield openstack.connection.Connection(
             auth={
                 "auth_url": auth_url,
@@ -324,7 +327,7 @@ def admin(
             region_name=sections.REGION,
             identity_api_version="3",
             api_timeout=_OVERCLOUD_TIMEOUT_S,
-            cacert=authority.name if certificates.AUTHORITY in secrets else None,
+            cacert=file.name if authority else None,
         )
 
 

@@ -54,6 +54,8 @@ def overcloud(wanted: Overcloud) -> None:
         for name, (title, use) in _USES.items()
         if wanted.instance_of(name)
     ]
+    if wanted.instance_of("nova"):
+        checks.append(("machines' screens have a page", lambda: _consoles(connection)))
     if wanted.instance_of("horizon"):
         checks.append(("horizon lets its users in", lambda: _dashboard(connection, wanted)))
     _run("overcloud", checks)
@@ -143,6 +145,16 @@ def _schedulers(connection: Connection) -> None:
     missing = {"nova-conductor", "nova-scheduler"} - up
     if missing:
         raise _Wrong(f"not up: {', '.join(sorted(missing))}")
+
+
+def _consoles(connection: Connection) -> None:
+    """The page of noVNC, by the same way as Nova's API."""
+    api = connection.session.get_endpoint(service_type="compute", interface="public")
+    root = (api or "").rsplit(":", 1)[0]
+    url = f"{root}:{services.CONSOLES_PORT}/{services.CONSOLES_PAGE}"
+    answer = requests.get(url, timeout=_ANSWER_S, verify=connection.session.verify)
+    if not answer.ok or "noVNC" not in answer.text:
+        raise _Wrong(f"{url} answers {answer.status_code}")
 
 
 def _network(connection: Connection) -> None:

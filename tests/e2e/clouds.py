@@ -26,7 +26,7 @@ SHORTEST_SECRET = 16
 
 def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
     """Run the launcher; the completed process, whose output is text."""
-    if {"deploy", "delete", "devtest"} & {*arguments}:
+    if {"deploy", "delete", "devtest", "renew"} & {*arguments}:
         addresses.cache_clear()
         secrets_of.cache_clear()
     done = subprocess.run(

@@ -4,7 +4,9 @@ import functools
 import json
 
 import pytest
+import requests
 
+from altostratus import credentials
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -61,6 +63,25 @@ def test_instance_lets_in_what_its_services_are_for(source: str) -> None:
         for (name, network) in addresses
         for port in LETS_IN[name][network]
     }
+
+
+def test_the_undercloud_is_asked_by_tls_alone() -> None:
+    entry = credentials.read("undercloud")
+    assert entry is not None
+    endpoints = clouds.openstack("undercloud", "endpoint", "list", "--interface", "public")
+    urls = [entry["auth"]["auth_url"], *(one["URL"].split("%")[0] for one in endpoints)]
+    for url in urls:
+        assert requests.get(url, timeout=30, verify=entry["cacert"]).status_code < 500, url
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(url, timeout=30, verify=requests.certs.where())
+        with pytest.raises(requests.exceptions.ConnectionError):
+            requests.get(url.replace("https:", "http:"), timeout=30)
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_instance_asks_the_undercloud_by_tls(instance: str) -> None:
+    asked = clouds.in_instance(instance, "grep ^auth_url /etc/os-collect-config.conf")
+    assert "= https://192.168.24.1:5000/" in asked
 
 
 @pytest.mark.parametrize("instance", INSTANCES)

@@ -1,9 +1,12 @@
 """What an overcloud is for: it boots a machine, which is reached through a router; tempest agrees."""
 
+import base64
 import collections.abc
 import pathlib
+import socket
 import subprocess
 import time
+import urllib.parse
 from typing import Any
 
 import openstack
@@ -42,6 +45,7 @@ def test_machine_is_reached_through_a_router(tmp_path: pathlib.Path) -> None:
     image = glance.load_file(connection, guest.build(), NAME, "raw")
     server, address = boot(connection, image, outside, key=tmp_path / "key")
     assert connection.compute.get_server(server).status == "ACTIVE"
+    assert_screen_is_shown(connection, server)
     ping = ["ping", "-c", "1", "-W", "2", address]
     wait_for(lambda: subprocess.run(ping, capture_output=True, check=False).returncode == 0)
     wait_for(lambda: ssh(address, tmp_path / "key", "hostname") == f"{NAME}\n")
@@ -92,6 +96,29 @@ def boot(
     compute.wait_for_server(server, wait=BOOT_S)
     floating = network.create_ip(floating_network_id=outside, port_id=port.id)
     return server.id, floating.floating_ip_address
+
+
+def assert_screen_is_shown(connection: openstack.connection.Connection, server: str) -> None:
+    """The machine's screen greets whoever has its token, through the noVNC proxy."""
+    url = urllib.parse.urlsplit(connection.compute.create_console(server, "novnc")["url"])
+    (path,) = urllib.parse.parse_qs(url.query)["path"]
+    request = (
+        f"GET /{path} HTTP/1.1",
+        f"Host: {url.netloc}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}",
+        "Sec-WebSocket-Protocol: binary",
+    )
+    with socket.create_connection((url.hostname, url.port), 30) as link:
+        link.sendall("\r\n".join([*request, "", ""]).encode())
+        said = b""
+        while b"RFB" not in said:
+            received = link.recv(4096)
+            assert received, said
+            said += received
+    assert said.startswith(b"HTTP/1.1 101")
 
 
 def remove(connection: openstack.connection.Connection) -> None:

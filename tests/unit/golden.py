@@ -164,7 +164,7 @@ def deployed(overcloud: Overcloud) -> Observed:
         has_keypair=True,
         endpoints={one["name"]: one["public_url"] for one in entries if "public_url" in one},
         credentials=plan.credentials_digest(
-            url, secrets["admin_password"], secrets.get(certificates.AUTHORITY)
+            url, secrets["admin_password"], certificates.trusted(secrets)
         ) if url else None,
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from altostratus import errors, hypervisors, images, metadata, plan, spec, stack
+from altostratus import certificates, errors, hypervisors, images, metadata, plan, spec, stack
 from altostratus.hypervisors import Entry, ImageForm, Need
 from altostratus.model import Hypervisor, Share, Undercloud
 from tests.unit import golden
@@ -92,7 +92,7 @@ def test_shares_that_do_not_suffice_are_divided_anew() -> None:
 
 def test_shares_are_read_back_from_the_metadata_they_are_in() -> None:
     shares = hypervisors.shares(24000, 48, 2, {})
-    tree = metadata.undercloud(Undercloud(shares), metadata.undercloud_secrets({}))
+    tree = metadata.undercloud(Undercloud(shares), undercloud_secrets())
     assert metadata.shares_of(tree) == shares
 
 
@@ -122,7 +122,7 @@ def test_another_hypervisor_is_one_entry_and_one_template() -> None:
 def test_another_hypervisor_gets_a_compute_process() -> None:
     tree = metadata.undercloud(
         Undercloud((Share(Hypervisor("fake"), 4096, 10, 1),)),
-        metadata.undercloud_secrets({}),
+        undercloud_secrets(),
     )
     process = tree["nova"]["compute"]["fake"]
     assert process["driver"] == "fake.FakeDriver"
@@ -133,3 +133,21 @@ def test_another_hypervisor_gets_a_compute_process() -> None:
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nova's own fake driver as one more hypervisor."""
     monkeypatch.setitem(hypervisors.TABLE, "fake", FAKE)
+
+
+def test_only_the_front_of_an_undercloud_is_reached_from_elsewhere() -> None:
+    shares = hypervisors.shares(16384, 100, 4, {})
+    tree = metadata.undercloud(Undercloud(shares), undercloud_secrets())
+    fronted = {one["name"]: one["host"] for one in tree["haproxy"]["services"]}
+    assert set(fronted) == {"keystone", "glance", "placement", "nova", "neutron", "heat"}
+    for name, host in fronted.items():
+        assert tree[name]["bind"] == host == "127.0.0.1"
+    assert tree["mariadb"]["bind"] == tree["rabbitmq"]["bind"] == "127.0.0.1"
+    assert tree["front"] == {"addresses": ["192.168.24.1"]}
+    for entry in tree["catalog"]:
+        assert entry["public_url"].startswith("https://192.168.24.1:")
+        assert entry["internal_url"].startswith("http://127.0.0.1:")
+
+
+def undercloud_secrets() -> dict[str, str]:
+    return metadata.undercloud_secrets({}) | {certificates.FRONT: "certificate and key"}
