@@ -115,6 +115,11 @@ def entry(hypervisor: Hypervisor | str) -> Entry:
     return TABLE[hypervisor]
 
 
+def compute_element(hypervisor: Hypervisor | str) -> str:
+    """The element that makes the compute process of a hypervisor."""
+    return f"nova-compute-{hypervisor}"
+
+
 def of_type(hypervisor_type: str) -> Entry | None:
     """What there is to know about the hypervisor that Nova calls so, if it is one of ours."""
     return next((one for one in TABLE.values() if one.hypervisor_type == hypervisor_type), None)

@@ -69,9 +69,11 @@ def wanted(
     return ImageSpec(names, hypervisor, elements, locks, debian=debian, repository=repository)
 
 
-def undercloud_image() -> ImageSpec:
-    """The image of a whole undercloud in one Docker container."""
-    return ImageSpec(("undercloud",), "docker", ("undercloud",), ("openstack",))
+def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
+    """The image of a whole undercloud in one Docker container: what its elements are decides which
+    compute processes it has."""
+    elements = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
+    return ImageSpec(("undercloud",), "docker", elements, ("openstack",), repository=repository)
 
 
 def digest(spec: ImageSpec) -> str:

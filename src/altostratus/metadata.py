@@ -21,25 +21,18 @@ EVERYWHERE = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
 _HEAT_KEY_LENGTH = 32
 _SEAL_KEY = "seal_key_"
+_FERNET_KEY = "_fernet_key"
 
 # Keys whose values no one but the instance may read, wherever in a tree they are.
-_SECRET_KEYS = frozenset(
-    {
-        "databases",
-        "password",
-        "admin_password",
-        "domain_admin_password",
-        "auth_encryption_key",
-        "database_url",
-        "api_database_url",
-        "cell0_database_url",
-        "metadata_secret",
-        "certificate",
-        "secret_key",
-        "transport_url",
-        "users",
-    }
-)
+_SECRET_KEYS = services.secret_keys() | {
+    "databases",
+    "database_url",
+    "api_database_url",
+    "cell0_database_url",
+    "certificate",
+    "transport_url",
+    "users",
+}
 
 
 def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, str]:
@@ -246,7 +239,7 @@ def digest(value: Any) -> str:
 
 
 def _new_secret(name: str) -> str:
-    if name.startswith(_SEAL_KEY):
+    if name.startswith(_SEAL_KEY) or name.endswith(_FERNET_KEY):
         return seal.new_key()
     # Heat takes keys of exactly this length; for all others it does as well.
     return random.token_urlsafe(_HEAT_KEY_LENGTH)[:_HEAT_KEY_LENGTH]

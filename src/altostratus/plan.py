@@ -89,14 +89,15 @@ def make(
     inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates, observed.authority)
     wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
     asked = list(_stack_steps(overcloud, observed, wanted))
+    url = auth_url(overcloud, assigned)
     steps = [
         *_image_steps(images, observed),
         *_preparing_steps(overcloud, observed),
         *_server_steps(overcloud, observed),
         *asked,
-        *_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)),
+        *(_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)) if url else ()),
         *(_await(step) for step in asked),
-        *_credentials_steps(overcloud, observed, assigned, secrets),
+        *(_credentials_steps(observed, url, secrets) if url else ()),
     ]
     if steps:
         steps.append(Step(Kind.VERIFY, overcloud.name, "something changes"))
@@ -260,9 +261,6 @@ def _catalog_steps(
     secrets: metadata.Secrets,
     stack_changes: bool,
 ) -> _Steps:
-    url = auth_url(overcloud, assigned)
-    if url is None:
-        return
     entries = metadata.overcloud_catalog(overcloud, assigned, secrets)
     wanted = {entry["name"]: entry.get("public_url") for entry in entries}
     there = observed.endpoints or {}
@@ -279,15 +277,7 @@ def _catalog_steps(
         yield Step(Kind.REGISTER_CATALOG, overcloud.name, reason)
 
 
-def _credentials_steps(
-    overcloud: Overcloud,
-    observed: Observed,
-    assigned: addresses.Assigned,
-    secrets: metadata.Secrets,
-) -> _Steps:
-    url = auth_url(overcloud, assigned)
-    if url is None:
-        return
+def _credentials_steps(observed: Observed, url: str, secrets: metadata.Secrets) -> _Steps:
     authority = certificates.trusted(secrets)
     if observed.credentials != credentials_digest(url, secrets["admin_password"], authority):
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")

@@ -34,6 +34,10 @@ class Service:
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
     ``needs_privileges`` says what a container that runs it must be allowed. Sizes are what an
     instance gets per service.
+
+    What some of its ``secrets`` are for follows from their names, here without the service's:
+    ``database_password`` opens its databases, ``messaging_password`` its account in RabbitMQ,
+    ``password`` is that of its user in Keystone, ``fernet_key`` is of the form that Fernet takes.
     """
 
     name: str
@@ -72,6 +76,19 @@ class Service:
     def has_messaging(self) -> bool:
         """Whether it has an account of its own in RabbitMQ."""
         return f"{self.name}_messaging_password" in self.secrets
+
+    @property
+    def own_secrets(self) -> dict[str, str]:
+        """The secrets that its section of the metadata holds, by the keys that it has them under.
+
+        The others are in the URLs of what they open.
+        """
+        elsewhere = {f"{self.name}_database_password", f"{self.name}_messaging_password"}
+        return {
+            secret.removeprefix(f"{self.name}_"): secret
+            for secret in self.secrets
+            if secret not in elsewhere
+        }
 
     @property
     def uses_cache(self) -> bool:
@@ -159,6 +176,18 @@ _SERVICES = (
         secrets=("placement_database_password", "placement_password"),
         memory_mib=512,
         in_overcloud=True,
+    ),
+    Service(
+        name="barbican",
+        order=52,
+        needs=("mariadb", "keystone"),
+        public_port=9311,
+        endpoint_type="key-manager",
+        databases=("barbican",),
+        secrets=("barbican_database_password", "barbican_password", "barbican_fernet_key"),
+        memory_mib=512,
+        in_overcloud=True,
+        in_undercloud=False,
     ),
     Service(
         name="nova",
@@ -295,6 +324,11 @@ def _reached(placed: Placed) -> tuple[dict[str, str], str]:
     if FRONT in hosts:
         return dict.fromkeys(hosts, hosts[FRONT]), "https"
     return hosts, "http"
+
+
+def secret_keys() -> frozenset[str]:
+    """The keys of all sections of the metadata that hold services' own secrets."""
+    return frozenset(key for service in _SERVICES for key in service.own_secrets)
 
 
 def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -139,6 +139,20 @@ def _image(connection: Connection) -> None:
         connection.image.delete_image(image.id, ignore_missing=True)
 
 
+def _secret(connection: Connection) -> None:
+    content = uuid.uuid4().hex
+    keys = connection.key_manager
+    secret: Any = keys.create_secret(
+        name=_name(), payload=content, payload_content_type="text/plain"
+    )
+    try:
+        found: Any = keys.get_secret(secret.secret_id)
+        if found.payload != content:
+            raise _Wrong("what came back is not the secret that was stored")
+    finally:
+        keys.delete_secret(secret.secret_id, ignore_missing=True)
+
+
 def _schedulers(connection: Connection) -> None:
     """Nova's parts that speak to one another over RabbitMQ and the database."""
     up = {found.binary for found in connection.compute.services() if found.state == "up"}
@@ -222,6 +236,7 @@ _Use = collections.abc.Callable[[Connection], None]
 _USES: dict[str, tuple[str, _Use]] = {
     "glance": ("an image comes back byte for byte", _image),
     "placement": ("placement knows what resources are", _resource_class),
+    "barbican": ("a secret is kept, and given back", _secret),
     "nova": ("nova's conductor and scheduler are up", _schedulers),
     "neutron": ("a network is made, and a port gets an address", _network),
     "heat": ("a stack is made", _stack),

@@ -1,22 +1,30 @@
 """How a machine is shared among the hypervisors, and what one more of them takes."""
 
-import pytest
+import pathlib
+import re
+import shutil
 
-from altostratus import certificates, errors, hypervisors, images, metadata, plan, spec, stack
-from altostratus.hypervisors import Entry, ImageForm, Need
+import pytest
+import yaml
+
+from altostratus import (
+    certificates,
+    deploy,
+    errors,
+    hypervisors,
+    images,
+    metadata,
+    plan,
+    rootfs,
+    spec,
+    stack,
+)
+from altostratus.hypervisors import Need
 from altostratus.model import Hypervisor, Share, Undercloud
+from tests import fake_hypervisor
 from tests.unit import golden
 
 DOCKER, LXC, KVM = map(Hypervisor, ("docker", "lxc", "kvm"))
-FAKE = Entry(
-    hypervisor_type="fake",
-    image_form=ImageForm.FILE_SYSTEM,
-    container_format="bare",
-    trait="CUSTOM_HYPERVISOR_FAKE",
-    template="fake.yaml",
-    server="fake_server",
-    compute_driver="fake.FakeDriver",
-)
 CLOUD = """
 overcloud: demo
 instances:
@@ -100,7 +108,8 @@ def test_shares_are_read_back_from_the_metadata_they_are_in() -> None:
 def test_another_hypervisor_is_one_entry_and_one_template() -> None:
     overcloud = spec.parse(CLOUD, "overcloud.yaml", "fake")
     observed = golden.empty_undercloud()
-    templates = {**golden.TEMPLATES, FAKE.template: "the template of fake\n"}
+    template = fake_hypervisor.TEMPLATE.read_text()
+    templates = {**deploy.templates(), fake_hypervisor.ENTRY.template: template}
     wanted, secrets = golden.fixed_images(overcloud), golden.fixed_secrets(overcloud)
     made = plan.make(overcloud, observed, wanted, secrets, templates)
     assert "altostratus-mariadb-fake" in plan.to_text(made)
@@ -114,12 +123,34 @@ def test_another_hypervisor_is_one_entry_and_one_template() -> None:
             "fake_server": {"restricted_actions": "replace"},
         },
     }
-    assert request.files == {"fake.yaml": "the template of fake\n"}
+    assert request.files == {"fake.yaml": template}
     assert images.path(images.wanted(("mariadb",), "fake")).suffix == ".raw"
 
 
+def test_its_provider_template_is_like_the_others() -> None:
+    other = yaml.safe_load(deploy.templates()["docker.yaml"])
+    template = yaml.safe_load(fake_hypervisor.TEMPLATE.read_text())
+    assert template["parameters"] == other["parameters"]
+    assert template["outputs"].keys() == other["outputs"].keys()
+    assert list(template["resources"]) == [fake_hypervisor.ENTRY.server]
+
+
 @pytest.mark.usefixtures("fake")
-def test_another_hypervisor_gets_a_compute_process() -> None:
+def test_the_underclouds_image_has_its_compute_process(tmp_path: pathlib.Path) -> None:
+    copy = tmp_path / "repository"
+    for folder in ("elements", "releases", "nova-driver", "src"):
+        shutil.copytree(rootfs.REPOSITORY / folder, copy / folder, symlinks=True)
+    element = fake_hypervisor.ELEMENT
+    shutil.copytree(element, copy / "elements" / element.name)
+    image = images.undercloud_image(copy)
+    assert element.name in image.elements
+    before = images.digest(image)
+    (copy / "elements" / element.name / "element-deps").write_text("compute-process\n")
+    assert images.digest(image) != before
+
+
+@pytest.mark.usefixtures("fake")
+def test_its_compute_process_is_given_all_that_its_configuration_reads() -> None:
     tree = metadata.undercloud(
         Undercloud((Share(Hypervisor("fake"), 4096, 10, 1),)),
         undercloud_secrets(),
@@ -127,12 +158,16 @@ def test_another_hypervisor_gets_a_compute_process() -> None:
     process = tree["nova"]["compute"]["fake"]
     assert process["driver"] == "fake.FakeDriver"
     assert process["host"] == "undercloud-fake"
+    template = fake_hypervisor.ELEMENT / "os-apply-config/etc/nova/compute/nova-fake.conf"
+    read = re.findall(r"{{nova\.compute\.fake\.(\w+)}}", template.read_text())
+    assert read
+    assert set(read) <= process.keys()
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nova's own fake driver as one more hypervisor."""
-    monkeypatch.setitem(hypervisors.TABLE, "fake", FAKE)
+    monkeypatch.setitem(hypervisors.TABLE, "fake", fake_hypervisor.ENTRY)
 
 
 def test_only_the_front_of_an_undercloud_is_reached_from_elsewhere() -> None:
