@@ -76,13 +76,30 @@ def test_shares_that_are_wanted_do_not_exceed_it_either(wanted: hypervisors.Need
 
 def test_what_is_wanted_is_given_and_the_rest_split_evenly() -> None:
     docker, *others = hypervisors.shares(28 * 1024, 62, 3, {DOCKER: Need(10 * 1024, 24)})
-    assert (docker.memory_mib, docker.disk_gib) == (14 * 1024, 30)
-    assert {(one.memory_mib, one.disk_gib) for one in others} == {(4 * 1024, 6)}
+    assert (docker.memory_mib, docker.disk_gib) == (14 * 1024, 31)
+    assert {(one.memory_mib, one.disk_gib) for one in others} == {(4 * 1024, 7)}
 
 
 def test_the_smallest_machine_has_the_hypervisor_that_is_wanted() -> None:
     shares = hypervisors.shares(11674, 25, 2, {KVM: Need(1024, 2)})
     assert KVM in [share.hypervisor for share in shares]
+
+
+def test_hypervisors_that_nobody_wants_give_way() -> None:
+    """Rather than have a process that cannot start, or too little for what is wanted."""
+    (docker,) = hypervisors.shares(24 * 1024, 38, 2, {DOCKER: Need(9216, 22)})
+    assert (docker.hypervisor, docker.memory_mib, docker.disk_gib) == (DOCKER, 18 * 1024, 22)
+    docker, lxc = hypervisors.shares(24 * 1024, 44, 2, {DOCKER: Need(9216, 22)})
+    assert docker.disk_gib >= 22
+    assert lxc.disk_gib >= 1
+
+
+def test_shares_divided_anew_leave_a_floor() -> None:
+    kept = (Share(DOCKER, 8000, 12, 1), Share(LXC, 8000, 12, 1))
+    assert hypervisors.fit(kept, {DOCKER: Need(9000, 23)}) == (
+        Share(DOCKER, 9000 + 3244, 23, 1),
+        Share(LXC, 512 + 3244, 1, 1),
+    )
 
 
 def test_shares_that_suffice_are_kept() -> None:
