@@ -1,4 +1,3 @@
-DEBUG = False
 SECRET_KEY = "{{horizon.secret_key}}"
 ALLOWED_HOSTS = [{{#horizon.hosts}}"{{.}}", {{/horizon.hosts}}]
 TIME_ZONE = "UTC"
