@@ -22,21 +22,27 @@ def login(url: str, username: str, password: str, verify: str | bool | None) -> 
     with requests.Session() as session:
         session.verify = verify
         form = _get(session, f"{url}/auth/login/")
-        fields = {name: html.unescape(value) for name, value in _HIDDEN.findall(form.text)}
-        # Over TLS a form is taken only from the page that it is on.
-        page = session.post(
-            form.url,
-            data=fields | {"username": username, "password": password},
-            headers={"Referer": form.url},
-            verify=session.verify,
-            timeout=_ANSWER_S,
-        )
+        page = _post(session, form, form.url, {"username": username, "password": password})
         if not page.ok or "sessionid" not in session.cookies:
             raise errors.Error(f"{form.url} does not let {username} in: {page.status_code}")
         projects = _get(session, f"{url}/{_PROJECTS}")
         if "/auth/login/" in projects.url or f">{username}<" not in projects.text:
             raise errors.Error(f"{projects.url} does not show the projects")
-        _get(session, f"{url}/auth/logout/")
+        out = _post(session, projects, f"{url}/auth/logout/", {})
+        if not out.ok:
+            raise errors.Error(f"{out.url} does not let {username} out: {out.status_code}")
+
+
+def _post(
+    session: requests.Session, page: requests.Response, url: str, fields: dict[str, str]
+) -> requests.Response:
+    """Send a form of a page, with what the page has hidden in it."""
+    hidden = {name: html.unescape(value) for name, value in _HIDDEN.findall(page.text)}
+    # Over TLS a form is taken only from the page that it is on.
+    headers = {"Referer": page.url}
+    return session.post(
+        url, data=hidden | fields, headers=headers, timeout=_ANSWER_S, verify=session.verify
+    )
 
 
 def _get(session: requests.Session, url: str) -> requests.Response:
