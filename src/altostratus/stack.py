@@ -66,28 +66,7 @@ def render(
     """
     overcloud = inputs.overcloud
     instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
-    resources: Tree = {}
-    for instance in overcloud.instances:
-        resources |= _instance(inputs, instance, instances[instance.name]["digest"])
-    template: Tree = {
-        "heat_template_version": _VERSION,
-        "description": f"The overcloud {overcloud.name}",
-        "parameters": {
-            _SECRETS: {"type": "json", "hidden": True},
-            _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
-            _KEY_NAME: {"type": "string"},
-        },
-        "resources": resources,
-        "outputs": {
-            OUTPUT_SECRETS: {"value": {"get_param": _SECRETS}},
-            OUTPUT_SERVERS: {
-                "value": {
-                    found.name: {"get_attr": [found.name, "server"]}
-                    for found in overcloud.instances
-                }
-            },
-        },
-    }
+    template = _template(inputs, instances)
     files = {
         name: inputs.templates[name]
         for name in sorted({_entry(found).template for found in overcloud.instances})
@@ -106,6 +85,27 @@ def render(
         },
         digest=digest,
     )
+
+
+def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> Tree:
+    """The top template; ``instances`` are the descriptions of all."""
+    resources: Tree = {}
+    for instance in inputs.overcloud.instances:
+        resources |= _instance(inputs, instance, instances[instance.name]["digest"])
+    return {
+        "heat_template_version": _VERSION,
+        "description": f"The overcloud {inputs.overcloud.name}",
+        "parameters": {
+            _SECRETS: {"type": "json", "hidden": True},
+            _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
+            _KEY_NAME: {"type": "string"},
+        },
+        "resources": resources,
+        "outputs": {
+            OUTPUT_SECRETS: {"value": {"get_param": _SECRETS}},
+            OUTPUT_SERVERS: {"value": {name: {"get_attr": [name, "server"]} for name in instances}},
+        },
+    }
 
 
 def flavor(instance: Instance) -> str:
