@@ -1,3 +1,4 @@
+DEBUG = False
 SECRET_KEY = "{{horizon.secret_key}}"
 ALLOWED_HOSTS = [{{#horizon.hosts}}"{{.}}", {{/horizon.hosts}}]
 TIME_ZONE = "UTC"
