@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-GROUPS = ("isolated", "combined")
+GROUPS = ("isolated", "combined", "kvm", "compute")
 ALL = "all"
 
 
@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    # Groups of one file each deploy a cloud of their own: one after the other.
+    items.sort(key=lambda item: (str(item.path), GROUPS.index(_group(item) or GROUPS[0])))
 
 
 def _group(item: pytest.Item) -> str | None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oslo_privsep import capabilities
+
 from nova_altostratus import configdrive, statedisk
 from nova_altostratus.conf import CONF
 
@@ -14,8 +16,11 @@ LABEL_MEMORY = "altostratus.memory_mb"
 LABEL_DISK = "altostratus.disk_gb"
 LABEL_VCPUS = "altostratus.vcpus"
 
+PRIVILEGED = "altostratus:privileged"
+
 GATE = "/run/altostratus.gate"
 _CPU_PERIOD_US = 100_000
+_DEVICES = ("/dev/net/tun", "/dev/kvm")
 
 # PID 1 waits until its network is there, and only then becomes the init. Shells that cannot
 # read the gate must not start an init without a network: `&&`.
@@ -54,6 +59,14 @@ def name(uuid: str) -> str:
     return f"nova-{uuid}"
 
 
+def is_privileged(instance: Any) -> bool:
+    """Return whether an instance may run machines and containers of its own.
+
+    A flavor says so: users cannot make one.
+    """
+    return (instance.flavor.extra_specs or {}).get(PRIVILEGED) == "true"
+
+
 def spec(instance: Any, image: str, nameservers: list[str]) -> dict[str, Any]:
     """Return what the engine is asked to create for an instance.
 
@@ -71,7 +84,7 @@ def spec(instance: Any, image: str, nameservers: list[str]) -> dict[str, Any]:
             "RestartPolicy": {"Name": "no"},
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
             **_limits(flavor),
-            **_privileges(),
+            **(_all_privileges() if is_privileged(instance) else _privileges()),
             **_filesystems(instance),
         },
     }
@@ -121,6 +134,36 @@ def _privileges() -> dict[str, Any]:
         "CgroupnsMode": "private",
         "IpcMode": "private",
     }
+
+
+def _all_privileges() -> dict[str, Any]:
+    """Return what its own networks, mounts and machines take.
+
+    Not the engine's own `Privileged`: that knows no user namespace, and fails where the machine
+    itself lacks a capability. In its user namespace the instance's root stays nobody outside.
+    """
+    return {
+        **_privileges(),
+        "CapAdd": _bounding(),
+        "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
+        "MaskedPaths": [],
+        "ReadonlyPaths": [],
+        "Devices": [
+            {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
+            for path in _DEVICES
+            if Path(path).exists()
+        ],
+    }
+
+
+def _bounding() -> list[str]:
+    """Return the capabilities that this machine can hand on."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    (mask,) = (int(line.split()[1], 16) for line in status if line.startswith("CapBnd:"))
+    names = capabilities.CAPS_BYVALUE
+    # Later ones are unknown to the engine of Debian 12, which then refuses all.
+    known = [bit for bit in sorted(names) if bit <= capabilities.CAP_AUDIT_READ]
+    return [names[bit].removeprefix("CAP_") for bit in known if mask >> bit & 1]
 
 
 def _filesystems(instance: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A process of its own, because it enters the container's mount namespace. It runs none of the
 container's programs there: they would have this machine's root rights.
-Arguments: the container's first process, and the machine's id of the container's root.
+Arguments: the container's first process, the machine's id of the container's root, and perhaps
+`--with-sysfs`.
 """
 
 import ctypes
@@ -13,10 +14,12 @@ _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
 _MS_REMOUNT, _MS_BIND = 32, 4096
 _FLAGS = _MS_REMOUNT | _MS_BIND | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
 _UNIFIED, _SYSTEMD = "/sys/fs/cgroup", "/sys/fs/cgroup/systemd"
+_SYSFS, _SECOND_SYSFS = "/sys", "/dev/.sys"
 _CLONE_NEWNS = 0x00020000
+WITH_SYSFS = "--with-sysfs"
 
 
-def main(pid: int, owner: int) -> None:
+def main(pid: int, owner: int, *options: str) -> None:
     """Make the container's view of its own cgroup writable, and its root the owner of it."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/proc/{pid}/mounts") as mounts:
@@ -30,6 +33,21 @@ def main(pid: int, owner: int) -> None:
     _check(libc.mount(None, target.encode(), None, _FLAGS, None), f"make {target} writable")
     if owner:
         _give(target, owner)
+    if WITH_SYSFS in options:
+        _open_sysfs(libc)
+
+
+def _open_sysfs(libc: ctypes.CDLL) -> None:
+    """Let the container mount sysfs for network namespaces of its own.
+
+    The kernel allows that only where a writable one is in full view, and `ip netns exec` takes
+    away the one at /sys first: there is a second one.
+    """
+    flags = _FLAGS & ~_MS_BIND
+    _check(libc.mount(None, _SYSFS.encode(), None, flags, None), f"make {_SYSFS} writable")
+    os.makedirs(_SECOND_SYSFS, mode=0o700, exist_ok=True)
+    mounted = libc.mount(_SYSFS.encode(), _SECOND_SYSFS.encode(), None, _MS_BIND, None)
+    _check(mounted, f"mount {_SYSFS} at {_SECOND_SYSFS}")
 
 
 def _give(target: str, owner: int) -> None:
@@ -46,4 +64,4 @@ def _check(result: int, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -59,26 +59,25 @@ class Images:
             raise exception.ImageUnacceptable(image_id=image, reason=reason)
         reference = f"{CONF.altostratus.registry}/{REGISTRY_REPOSITORY}@{manifest}"
         self.engine.pull(reference)
-        pulled = self.engine.image_id(reference)
-        if pulled is None:
-            reason = f"the engine pulled it, but not as {reference}"
-            raise exception.ImageUnacceptable(image_id=image, reason=reason)
-        self.engine.tag(pulled, REPOSITORY, image)
-        # An image goes with its last name: this one must not outlive Glance's.
-        self.engine.untag(reference)
-        return pulled
+        return self._adopt(reference, [reference], image)
 
     def _load(self, archive: Path, image: str) -> str:
-        identity, tags = read_archive(archive, image)
+        """Hand over the whole archive."""
+        identity, names = read_archive(archive, image)
         self.engine.load(archive)
-        loaded = self.engine.image_id(identity)
-        if loaded is None:
-            reason = f"the engine loaded it, but not as {identity}"
+        return self._adopt(identity, names, image)
+
+    def _adopt(self, reference: str, names: list[str], image: str) -> str:
+        """Give what the engine has just got Glance's name in place of the names it came with."""
+        found = self.engine.image_id(reference)
+        if found is None:
+            reason = f"the engine got it, but not as {reference}"
             raise exception.ImageUnacceptable(image_id=image, reason=reason)
-        self.engine.tag(loaded, REPOSITORY, image)
-        for tag in tags:
-            self.engine.untag(tag)
-        return loaded
+        self.engine.tag(found, REPOSITORY, image)
+        # An image goes with its last name: none of these must outlive Glance's.
+        for name in names:
+            self.engine.untag(name)
+        return found
 
     def forget_unused(self, used: set[str], min_age_s: int) -> None:
         """Remove the images that no instance uses and that were not fetched just now."""

@@ -127,9 +127,11 @@ class Lifecycle:
 
     def _hand_over_cgroup(self, instance: Any, started: Container) -> None:
         base = self.engine.about().user_base
-        program = Path(delegate.__file__)
+        arguments = [str(Path(delegate.__file__)), str(started.pid), str(base)]
+        if container.is_privileged(instance):
+            arguments.append(delegate.WITH_SYSFS)
         try:
-            self.root.run(sys.executable, "-ISE", str(program), str(started.pid), str(base))
+            self.root.run(sys.executable, "-ISE", *arguments)
         except processutils.ProcessExecutionError as error:
             raise StartError(uuid=instance.uuid, reason=str(error.stderr).strip()) from error
 

@@ -51,7 +51,8 @@ class _Registrar:
         self.endpoints = list(self.identity.endpoints(region_id=self.region))
         for entry in entries:
             self._user(entry)
-            self._service(entry)
+            if entry["type"]:
+                self._service(entry)
             if "domain" in entry:
                 self._stack_domain(entry["domain"])
         return self.changes

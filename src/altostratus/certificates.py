@@ -1,10 +1,12 @@
 """The certificates of an overcloud: an authority of its own, and what its front shows.
 
 They are kept among the cloud's secrets, and made anew only where those that are kept no longer
-serve, so that the same cloud has the same certificates at every plan.
+serve or somebody asks for it, so that the same cloud has the same certificates at every plan. A new
+authority is signed by the one before it, too: who trusts only that goes on to trust the front.
 """
 
 import collections.abc
+import dataclasses
 import datetime
 import ipaddress
 
@@ -16,30 +18,88 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 AUTHORITY = "authority_certificate"
 AUTHORITY_KEY = "authority_key"
 FRONT = "front_certificate"
+# The authority before, and the present one's certificate as signed by it.
+_BEFORE = "authority_before_certificate"
+_BRIDGE = "authority_bridge_certificate"
 
 _AUTHORITY_DAYS = 3650
 _FRONT_DAYS = 365
 _RENEW_DAYS = 30
+_TITLES = {FRONT: "front", AUTHORITY: "authority"}
 # Clocks differ: what is made now is good a little earlier, too.
 _SKEW = datetime.timedelta(hours=1)
 
 Secrets = collections.abc.Mapping[str, str]
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Certificate:
+    """What is told of a certificate; ``until`` is when it ends."""
+
+    name: str
+    serial: str
+    until: datetime.datetime
+
+
 def renewed(
-    known: Secrets, cloud: str, addresses: collections.abc.Sequence[str], now: datetime.datetime
+    known: Secrets,
+    cloud: str,
+    addresses: collections.abc.Sequence[str],
+    now: datetime.datetime,
+    anew: collections.abc.Collection[str] = (),
 ) -> dict[str, str]:
     """A cloud's secrets with certificates that serve: the known ones, else new ones.
 
-    The front's is for these addresses; it and its private key are one secret, the certificate
-    first. A new authority makes a new one, too.
+    The front's is for these addresses; it, what a client needs beside its authority, and its
+    private key are one secret, in this order. ``anew`` are those (``AUTHORITY``, ``FRONT``) that
+    are made in any case. A new authority makes a new one of the front, too.
     """
     secrets = dict(known)
-    if not _authority_serves(secrets, now):
-        secrets |= _new_authority(cloud, now)
-    if not _front_serves(secrets, addresses, now):
+    if AUTHORITY in anew or not _authority_serves(secrets, now):
+        secrets = _without_overlap(secrets) | _new_authority(secrets, cloud, now)
+    if FRONT in anew or not _front_serves(secrets, addresses, now):
+        if _BRIDGE in secrets and _read(secrets[_BRIDGE]).not_valid_after_utc <= now:
+            secrets = _without_overlap(secrets)
         secrets[FRONT] = _new_front(secrets, cloud, addresses, now)
     return secrets
+
+
+def trusted(secrets: Secrets) -> str | None:
+    """The authorities that a client of the cloud is to trust, if it has one: PEM."""
+    found = [secrets[name] for name in (AUTHORITY, _BEFORE) if name in secrets]
+    return "".join(found) or None
+
+
+def described(secrets: Secrets) -> tuple[Certificate, ...]:
+    """The certificates among a cloud's secrets."""
+    return tuple(
+        Certificate(title, f"{found.serial_number:X}", found.not_valid_after_utc)
+        for name, title in _TITLES.items()
+        if name in secrets
+        for found in [_read(secrets[name])]
+    )
+
+
+def ending(
+    certificates: collections.abc.Iterable[Certificate], now: datetime.datetime
+) -> list[str]:
+    """Those that should be renewed now, in words."""
+    return [
+        f"the certificate of the {one.name} {_ends(one, now)}"
+        for one in certificates
+        if one.until <= now + _days(_RENEW_DAYS)
+    ]
+
+
+def _ends(certificate: Certificate, now: datetime.datetime) -> str:
+    if certificate.until <= now:
+        return f"ended on {certificate.until:%Y-%m-%d}"
+    days = (certificate.until - now).days
+    return f"ends on {certificate.until:%Y-%m-%d}, in {days} day{'s' if days != 1 else ''}"
+
+
+def _without_overlap(secrets: Secrets) -> dict[str, str]:
+    return {name: value for name, value in secrets.items() if name not in (_BEFORE, _BRIDGE)}
 
 
 def _authority_serves(secrets: Secrets, now: datetime.datetime) -> bool:
@@ -65,7 +125,7 @@ def _front_serves(
 
 
 def _lasts(certificate: x509.Certificate, now: datetime.datetime) -> bool:
-    return certificate.not_valid_after_utc > now + datetime.timedelta(days=_RENEW_DAYS)
+    return certificate.not_valid_after_utc > now + _days(_RENEW_DAYS)
 
 
 def _key_identifier(certificate: x509.Certificate) -> bytes:
@@ -77,18 +137,42 @@ def _issuer_identifier(certificate: x509.Certificate) -> bytes | None:
     return found.value.key_identifier
 
 
-def _new_authority(cloud: str, now: datetime.datetime) -> dict[str, str]:
+def _new_authority(known: Secrets, cloud: str, now: datetime.datetime) -> dict[str, str]:
+    """A new authority, and where there is one that lasts, what makes its clients trust the new."""
     key = _new_key()
-    name = _name(f"Altostratus authority of {cloud}")
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
-        _builder(name, name, key.public_key(), now, now + _days(_AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    # No two have one name, or the one would pass for signed by itself; 64 characters at most.
+    name = _name(f"{cloud} authority {now:%Y-%m-%dT%H:%M:%SZ}")
+    until = now + _days(_AUTHORITY_DAYS)
+    # Deep enough to sign the next authority.
+    certificate = _authority(name, key.public_key(), name, key, (now, until), below=1)
+    made = {AUTHORITY: _pem(certificate), AUTHORITY_KEY: _key_pem(key)}
+    if AUTHORITY in known and AUTHORITY_KEY in known:
+        before = _read(known[AUTHORITY])
+        if before.not_valid_after_utc > now:
+            life = now, min(until, before.not_valid_after_utc)
+            signer = _signer(known)
+            bridge = _authority(name, key.public_key(), before.subject, signer, life, below=0)
+            made |= {_BEFORE: known[AUTHORITY], _BRIDGE: _pem(bridge)}
+    return made
+
+
+def _authority(
+    subject: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    issuer: x509.Name,
+    signer: ec.EllipticCurvePrivateKey,
+    life: tuple[datetime.datetime, datetime.datetime],
+    below: int,
+) -> x509.Certificate:
+    """The certificate of an authority with this many of others ``below`` it."""
+    return (
+        _builder(subject, issuer, key, *life)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=below), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(identifier, critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(_issued_by(signer), critical=False)
+        .sign(signer, hashes.SHA256())
     )
-    return {AUTHORITY: _pem(certificate), AUTHORITY_KEY: _key_pem(key)}
 
 
 def _new_front(
@@ -98,12 +182,10 @@ def _new_front(
     now: datetime.datetime,
 ) -> str:
     authority = _read(secrets[AUTHORITY])
-    signer = serialization.load_pem_private_key(secrets[AUTHORITY_KEY].encode(), password=None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey), "the authority's key is one of ours"
+    signer = _signer(secrets)
     key = _new_key()
     until = min(now + _days(_FRONT_DAYS), authority.not_valid_after_utc)
     names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
     server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
     certificate = (
         _builder(_name(f"{cloud} front"), authority.subject, key.public_key(), now, until)
@@ -111,10 +193,20 @@ def _new_front(
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(server, critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(issuer, critical=False)
+        .add_extension(_issued_by(signer), critical=False)
         .sign(signer, hashes.SHA256())
     )
-    return _pem(certificate) + _key_pem(key)
+    return _pem(certificate) + secrets.get(_BRIDGE, "") + _key_pem(key)
+
+
+def _signer(secrets: Secrets) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(secrets[AUTHORITY_KEY].encode(), password=None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey), "the authority's key is one of ours"
+    return key
+
+
+def _issued_by(signer: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
 
 
 def _builder(

@@ -3,7 +3,7 @@
 import collections.abc
 
 from altostratus import errors, room, stack
-from altostratus.model import Hypervisor, Instance, Network, Overcloud, Share
+from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
 from altostratus.yamlfile import Document, Location
 
@@ -37,6 +37,8 @@ def check_machine(
         for there in networks
         # A route to everywhere overlaps everything and means nothing.
         if there.cidr.prefixlen > 0 and network.cidr.overlaps(there.cidr)
+        # Its own route to machines, which the deployment itself made.
+        if (there.cidr, there.device) != (network.cidr, MACHINE_BRIDGE)
     )
 
 

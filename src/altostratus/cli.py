@@ -22,6 +22,7 @@ _ROOT = pathlib.Path(__file__).parents[2]
 _QUICKSTART = _ROOT / "examples" / "quickstart.yaml"
 _NOT_FAST = "not build and not real and not undercloud"
 _INTERRUPTED = 130
+_UNDERCLOUD_UP = "./altostratus undercloud up"
 
 _file = click.argument(
     "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), default=_QUICKSTART
@@ -176,12 +177,15 @@ def undercloud_down() -> None:
 @undercloud.command("status")
 def undercloud_status() -> int:
     """Say what it is at; exit status 1 if it is not there."""
-    from altostratus import undercloud, virtualization
+    from altostratus import status, undercloud, virtualization
 
     state = undercloud.status()
     click.echo(f"undercloud: {state or 'there is none'}")
     if state == "configured":
         click.echo(virtualization.to_text(virtualization.read()))
+        shown = undercloud.shown_certificates()
+        for line in status.certificate_lines(shown) + status.warnings(shown, _UNDERCLOUD_UP):
+            click.echo(line)
     return Exit.DONE if state else Exit.FAILED
 
 
@@ -198,6 +202,24 @@ cli.add_command(cli_image.image)
 
 
 @cli.group()
+def network() -> None:
+    """The networks that an overcloud has in the undercloud."""
+
+
+@network.command("setup")
+@_file
+@_hypervisor
+def network_setup(file: pathlib.Path, hypervisor: str | None) -> None:
+    """Make FILE's networks, and nothing else; 'overcloud deploy' makes them as well."""
+    from altostratus import deploy, plan
+
+    deployment = deploy.prepare(*load(file, hypervisor))
+    made = plan.restricted(deployment.plan, plan.Kind.CREATE_NETWORK)
+    click.echo(plan.to_text(made), nl=False)
+    deploy.execute(dataclasses.replace(deployment, plan=made))
+
+
+@cli.group()
 def overcloud() -> None:
     """The overcloud that FILE describes (default: examples/quickstart.yaml)."""
 
@@ -207,14 +229,17 @@ def overcloud() -> None:
 @_hypervisor
 def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
     """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
-    from altostratus import deploy, undercloud
+    from altostratus import deploy, plan, status, undercloud
 
     wanted, document = load(file, hypervisor)
+    for warning in plan.warnings(wanted):
+        click.echo(warning)
     if undercloud.status() is None:
         deploy.check_machine(wanted, document)
         click.echo(f"{file}: nothing wrong in it; no undercloud here to check it against")
         return
-    deploy.prepare(wanted, document)
+    for text in status.warnings(deploy.prepare(wanted, document).observed.certificates):
+        click.echo(text)
     click.echo(f"{file}: nothing wrong, and nothing speaks against deploying it here")
 
 
@@ -280,11 +305,15 @@ def _read_plan(file: pathlib.Path) -> Any:
 @overcloud.command("verify")
 @_file
 @_hypervisor
-def overcloud_verify(file: pathlib.Path, hypervisor: str | None) -> None:
+@click.option("--tempest", "with_tempest", is_flag=True, help="And run OpenStack's smoke tests.")
+def overcloud_verify(file: pathlib.Path, hypervisor: str | None, with_tempest: bool) -> None:
     """Use the overcloud as its users would."""
-    from altostratus import verify
+    from altostratus import tempest, verify
 
-    verify.overcloud(load(file, hypervisor)[0])
+    wanted, _ = load(file, hypervisor)
+    verify.overcloud(wanted)
+    if with_tempest:
+        click.echo(tempest.verify(wanted))
     click.echo("verified")
 
 
@@ -297,8 +326,21 @@ def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) 
     from altostratus import status
 
     found = status.read(load(file, hypervisor)[0])
-    shown = json.dumps(dataclasses.asdict(found), indent=2) + "\n"
+    shown = json.dumps(dataclasses.asdict(found), indent=2, default=str) + "\n"
     click.echo(shown if as_json else status.to_text(found), nl=False)
+
+
+@overcloud.command("renew")
+@_file
+@_hypervisor
+@click.option("--authority", is_flag=True, help="And of the authority that signs it.")
+def overcloud_renew(file: pathlib.Path, hypervisor: str | None, authority: bool) -> None:
+    """Renew the certificate of the overcloud's front, while requests go on."""
+    from altostratus import deploy, plan
+
+    deployment = deploy.prepare_renewal(*load(file, hypervisor), authority=authority)
+    click.echo(plan.to_text(deployment.plan), nl=False)
+    deploy.execute(deployment)
 
 
 @overcloud.command("delete")

@@ -13,7 +13,7 @@ _HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
 _PROJECTS = "identity/"
 
 
-def login(url: str, username: str, password: str, verify: str | bool) -> None:
+def login(url: str, username: str, password: str, verify: str | bool | None) -> None:
     """Log in, see the list of projects, and log out.
 
     ``verify`` is what requests takes by this name. Raises :class:`errors.Error` if Horizon shows
@@ -22,24 +22,32 @@ def login(url: str, username: str, password: str, verify: str | bool) -> None:
     with requests.Session() as session:
         session.verify = verify
         form = _get(session, f"{url}/auth/login/")
-        fields = {name: html.unescape(value) for name, value in _HIDDEN.findall(form.text)}
-        # Over TLS a form is taken only from the page that it is on.
-        page = session.post(
-            form.url,
-            data=fields | {"username": username, "password": password},
-            headers={"Referer": form.url},
-            timeout=_ANSWER_S,
-        )
+        page = _post(session, form, form.url, {"username": username, "password": password})
         if not page.ok or "sessionid" not in session.cookies:
             raise errors.Error(f"{form.url} does not let {username} in: {page.status_code}")
         projects = _get(session, f"{url}/{_PROJECTS}")
         if "/auth/login/" in projects.url or f">{username}<" not in projects.text:
             raise errors.Error(f"{projects.url} does not show the projects")
-        _get(session, f"{url}/auth/logout/")
+        out = _post(session, projects, f"{url}/auth/logout/", {})
+        if not out.ok:
+            raise errors.Error(f"{out.url} does not let {username} out: {out.status_code}")
+
+
+def _post(
+    session: requests.Session, page: requests.Response, url: str, fields: dict[str, str]
+) -> requests.Response:
+    """Send a form of a page, with what the page has hidden in it."""
+    hidden = {name: html.unescape(value) for name, value in _HIDDEN.findall(page.text)}
+    # Over TLS a form is taken only from the page that it is on.
+    headers = {"Referer": page.url}
+    return session.post(
+        url, data=hidden | fields, headers=headers, timeout=_ANSWER_S, verify=session.verify
+    )
 
 
 def _get(session: requests.Session, url: str) -> requests.Response:
-    answer = session.get(url, timeout=_ANSWER_S)
+    # Said again with each request: the environment's bundle comes before the session's own.
+    answer = session.get(url, timeout=_ANSWER_S, verify=session.verify)
     if not answer.ok:
         raise errors.Error(f"{url} answers {answer.status_code}")
     return answer

@@ -32,6 +32,7 @@ from altostratus import (
     networks,
     observed,
     plan,
+    reach,
     stack,
     survey,
     verify,
@@ -60,13 +61,50 @@ def prepare(overcloud: Overcloud, document: Document) -> Deployment:
 
     Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
+    undercloud, found = _look(overcloud, document)
+    return _planned(undercloud, overcloud, found, _renewed(overcloud, found, ()))
+
+
+def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
+    """Plan to renew the certificates of an overcloud's front, and nothing else; changes nothing.
+
+    With ``authority`` there is a new one of that, too. Raises :class:`errors.Error` where there
+    is no front, or more to do than this.
+    """
+    undercloud, found = _look(overcloud, document)
+    if not found.observed.certificates:
+        raise errors.Error(
+            f"the overcloud {overcloud.name} has no certificates",
+            hint="give it a front: an instance with the service haproxy",
+        )
+    known = metadata.overcloud_secrets(overcloud, found.secrets)
+    if _planned(undercloud, overcloud, found, known).plan.steps:
+        raise errors.Error(
+            f"there is more to do at the overcloud {overcloud.name} than to renew certificates",
+            hint="deploy it first: ./altostratus overcloud plan FILE shows what there is to do",
+        )
+    anew = (certificates.FRONT, *((certificates.AUTHORITY,) if authority else ()))
+    return _planned(undercloud, overcloud, found, _renewed(overcloud, found, anew))
+
+
+def _look(
+    overcloud: Overcloud, document: Document
+) -> tuple[openstack.connection.Connection, survey.Survey]:
     undercloud = cloud.connect("undercloud")
     heat.wait_settled(undercloud, overcloud.name)
     found = survey.read(undercloud, overcloud)
     findings = check.check(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)
-    secrets = _secrets(overcloud, found)
+    return undercloud, found
+
+
+def _planned(
+    undercloud: openstack.connection.Connection,
+    overcloud: Overcloud,
+    found: survey.Survey,
+    secrets: dict[str, str],
+) -> Deployment:
     log.hide(secrets.values())
     specs = survey.image_specs(overcloud)
     wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
@@ -74,13 +112,16 @@ def prepare(overcloud: Overcloud, document: Document) -> Deployment:
     return Deployment(undercloud, made, secrets, found.observed)
 
 
-def _secrets(overcloud: Overcloud, found: survey.Survey) -> dict[str, str]:
+def _renewed(
+    overcloud: Overcloud, found: survey.Survey, anew: collections.abc.Collection[str]
+) -> dict[str, str]:
+    """The overcloud's secrets, with those certificates made anew and those that end soon."""
     secrets = metadata.overcloud_secrets(overcloud, found.secrets)
     front = metadata.front_addresses(overcloud, addresses.assign(overcloud, found.observed))
     if not front:
         return secrets
     now = datetime.datetime.now(datetime.UTC)
-    return certificates.renewed(secrets, overcloud.name, front, now)
+    return certificates.renewed(secrets, overcloud.name, front, now, anew)
 
 
 def check_machine(overcloud: Overcloud, document: Document) -> None:
@@ -134,6 +175,9 @@ def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool
         _release_state(undercloud, overcloud)
         with log.step(f"delete stack {overcloud}") as step:
             heat.delete(undercloud, found, step)
+    for network in survey.networks(undercloud):
+        if network.owner == overcloud and network.vlan is not None:
+            reach.close(network.vlan, network.cidrs)
     removed = networks.delete(undercloud, overcloud)
     _delete_flavors(undercloud)
     has_key = keypair.delete(undercloud, overcloud)
@@ -180,10 +224,13 @@ def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> 
         ram=instance.memory_mib,
         vcpus=instance.vcpus,
         disk=instance.disk_gib,
+        is_public=not instance.privileged,
     )
-    compute.create_flavor_extra_specs(
-        flavor, hypervisors.entry(instance.hypervisor).flavor_properties
-    )
+    properties = hypervisors.entry(instance.hypervisor).flavor_properties
+    if instance.privileged:
+        properties |= {hypervisors.PRIVILEGED: "true"}
+        compute.flavor_add_tenant_access(flavor, str(deployment.undercloud.current_project_id))
+    compute.create_flavor_extra_specs(flavor, properties)
 
 
 def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -194,6 +241,8 @@ def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) ->
         if stack.network(overcloud.name, found.name) == step.subject
     )
     networks.create(deployment.undercloud, overcloud, wanted)
+    if wanted in reach.wanted(overcloud):
+        reach.open(wanted)
 
 
 def _start_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -211,7 +260,14 @@ def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) ->
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     made = deployment.plan
     digests = {name: image.digest for name, image in made.images.items()}
-    inputs = stack.Inputs(made.overcloud, made.addresses, digests, deployment.secrets, templates())
+    inputs = stack.Inputs(
+        made.overcloud,
+        made.addresses,
+        digests,
+        deployment.secrets,
+        templates(),
+        deployment.observed.authority,
+    )
     ids = survey.glance_images(deployment.undercloud)
     request = stack.render(inputs, ids, made.irreplaceable)
     heat.apply(deployment.undercloud, made.overcloud.name, request)
@@ -259,7 +315,7 @@ def _write_credentials(deployment: Deployment, step: plan.Step, shown: log.Step)
         username="admin",
         password=deployment.secrets["admin_password"],
         project="admin",
-        authority=deployment.secrets.get(certificates.AUTHORITY),
+        authority=certificates.trusted(deployment.secrets),
     )
 
 
@@ -327,6 +383,6 @@ def _release_state(undercloud: openstack.connection.Connection, overcloud: str) 
 def _delete_flavors(undercloud: openstack.connection.Connection) -> None:
     """Remove our flavors that no server has."""
     used = {server.flavor.get("original_name") for server in undercloud.compute.servers()}
-    for flavor in undercloud.compute.flavors():
+    for flavor in survey.flavors(undercloud):
         if flavor.name.startswith("altostratus-") and flavor.name not in used:
             undercloud.compute.delete_flavor(flavor, ignore_missing=True)

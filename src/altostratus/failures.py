@@ -12,9 +12,9 @@ from altostratus.model import CONTROL, Instance
 from altostratus.observed import Provider
 
 _LAST_LINES = 20
+_NO_HOST = "No valid host was found"
 _DEPLOYMENT_TYPES = ("OS::Heat::StructuredDeployment", "OS::Heat::SoftwareDeployment")
 _SERVER_TYPE = "OS::Nova::Server"
-_NO_HOST = "No valid host"
 # What an instance reports begins with the script that failed: number and name.
 _SCRIPT = re.compile(r"\S*?(?P<script>[a-z-]+\.d/\d+-(?P<name>\S+)) failed:")
 
@@ -114,7 +114,7 @@ def configuration(made: plan.Plan, instance: Instance, said: str) -> Cause:
 def no_host(instance: Instance, providers: tuple[Provider, ...]) -> Cause:
     """Why Nova had no host for an instance; what it says itself names no reason."""
     lines, hint = room.why_no_host(instance, providers)
-    text = f"  instance {instance.name}: Nova found no host for it ({_NO_HOST} was found):"
+    text = f"  instance {instance.name}: Nova found no host for it ({_NO_HOST}):"
     return Cause("\n".join([text, *(f"    {line}" for line in lines)]), hint)
 
 

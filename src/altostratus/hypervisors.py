@@ -9,9 +9,7 @@ from altostratus import errors
 from altostratus.model import Hypervisor, Overcloud, Share
 
 _UNDERCLOUD_MEMORY_MIB = 6 * 1024
-_UNDERCLOUD_DISK_GIB = 20
-_LEAST_MEMORY_MIB = 2 * 1024
-_LEAST_DISK_GIB = 6
+_UNDERCLOUD_DISK_GIB = 16
 
 
 class ImageForm(enum.StrEnum):
@@ -22,6 +20,18 @@ class ImageForm(enum.StrEnum):
     DISK = "img"
 
 
+class Privileges(enum.StrEnum):
+    """How an instance gets what a service needs that runs machines of its own."""
+
+    ON_REQUEST = "on request"
+    NEVER = "never"
+    NOT_NEEDED = "not needed"
+
+
+# Only administrators give flavors properties: what this one allows, users cannot take.
+PRIVILEGED = "altostratus:privileged"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """What deploying to a hypervisor takes.
@@ -29,6 +39,7 @@ class Entry:
     ``hypervisor_type`` is Nova's word for it on images, ``trait`` what its compute processes
     offer and images and flavors ask for, ``template`` the provider template in ``heat/`` with
     ``server`` as the name of its server, ``elements`` what its images have besides the services'.
+    ``has_clock`` says that its instances have a clock of their own, not the node's.
     """
 
     hypervisor_type: str
@@ -41,6 +52,8 @@ class Entry:
     virt_type: str | None = None
     disk_format: str = "raw"
     elements: tuple[str, ...] = ()
+    privileges: Privileges = Privileges.NOT_NEEDED
+    has_clock: bool = False
 
     @property
     def image_suffix(self) -> str:
@@ -67,6 +80,7 @@ TABLE = {
         template="docker.yaml",
         server="docker_server",
         compute_driver="altostratus.DockerDriver",
+        privileges=Privileges.ON_REQUEST,
     ),
     "lxc": Entry(
         hypervisor_type="lxc",
@@ -77,6 +91,7 @@ TABLE = {
         server="lxc_server",
         compute_driver="altostratus.LibvirtDriver",
         virt_type="lxc",
+        privileges=Privileges.NEVER,
     ),
     "kvm": Entry(
         hypervisor_type="qemu",
@@ -88,6 +103,7 @@ TABLE = {
         compute_driver="altostratus.LibvirtDriver",
         # No virt_type: each node finds out itself whether it is "kvm" or "qemu".
         elements=("vm",),
+        has_clock=True,
     ),
 }
 
@@ -95,6 +111,11 @@ TABLE = {
 def entry(hypervisor: Hypervisor | str) -> Entry:
     """What there is to know about a hypervisor."""
     return TABLE[hypervisor]
+
+
+def compute_element(hypervisor: Hypervisor | str) -> str:
+    """The element that makes the compute process of a hypervisor."""
+    return f"nova-compute-{hypervisor}"
 
 
 def of_type(hypervisor_type: str) -> Entry | None:
@@ -115,6 +136,10 @@ class Need:
     disk_gib: int = 0
 
 
+# What a share must have to be of use, and what a compute process must have to start.
+_LEAST = Need(2 * 1024, 6)
+_FLOOR = Need(512, 1)
+
 Needs = collections.abc.Mapping[Hypervisor, Need]
 
 
@@ -134,22 +159,30 @@ def shares(memory_mib: int, disk_gib: int, vcpus: int, wanted: Needs) -> tuple[S
 
     Each hypervisor gets what is wanted of it, and an even part of what is left; the shares
     together never exceed the machine. One too small for all hypervisors has those that are wanted,
-    and the first of the others. Raises :class:`errors.Error` if even one share would be too small
+    and of the others as many as can have what is of use. Raises :class:`errors.Error` if even one share would be too small
     to be of use.
     """
     memory = memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)
     disk = disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)
-    count = min(len(TABLE), memory // _LEAST_MEMORY_MIB, disk // _LEAST_DISK_GIB)
+    count = min(len(TABLE), memory // _LEAST.memory_mib, disk // _LEAST.disk_gib)
     if count < 1:
         raise errors.Error(
             f"the machine is too small: of its {memory_mib} MiB of memory and {disk_gib} GiB of"
             f" free disk {memory} MiB and {disk} GiB are left for instances; the least is"
-            f" {_LEAST_MEMORY_MIB} MiB and {_LEAST_DISK_GIB} GiB",
+            f" {_LEAST.memory_mib} MiB and {_LEAST.disk_gib} GiB",
             hint="use a larger machine, or free disk space",
         )
-    chosen = sorted(map(Hypervisor, TABLE), key=lambda name: name not in wanted)[:count]
-    cpus, ratio = _processors(vcpus, count)
-    return _divide(memory, disk, tuple(Share(name, 0, 0, cpus, ratio) for name in chosen), wanted)
+    order = sorted(map(Hypervisor, TABLE), key=lambda name: name not in wanted)
+    # Rather without the last of the others than with too little for those that are wanted.
+    for chosen in (order[:size] for size in range(count, 0, -1)):
+        parts = _parts(Need(memory, disk), [wanted.get(name, _LEAST) for name in chosen])
+        if parts and wanted.keys() <= set(chosen):
+            break
+    else:
+        chosen = order[:count]
+    cpus, ratio = _processors(vcpus, len(chosen))
+    shares = tuple(Share(name, 0, 0, cpus, ratio) for name in chosen)
+    return _divide(Need(memory, disk), shares, wanted)
 
 
 def fit(kept: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
@@ -158,26 +191,43 @@ def fit(kept: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
         return kept
     memory = sum(share.memory_mib for share in kept)
     disk = sum(share.disk_gib for share in kept)
-    return _divide(memory, disk, kept, wanted)
+    return _divide(Need(memory, disk), kept, wanted)
 
 
 def _suffices(share: Share, wanted: Need) -> bool:
     return wanted.memory_mib <= share.memory_mib and wanted.disk_gib <= share.disk_gib
 
 
-def _divide(memory: int, disk: int, among: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
-    """Too much wanted is left to the checks of deployments, which say by how much."""
-    first = [wanted.get(share.hypervisor, Need()) for share in among]
-    if sum(one.memory_mib for one in first) > memory or sum(one.disk_gib for one in first) > disk:
-        first = [Need() for _ in among]
-    spare_memory = (memory - sum(one.memory_mib for one in first)) // len(first)
-    spare_disk = (disk - sum(one.disk_gib for one in first)) // len(first)
+def _divide(whole: Need, among: tuple[Share, ...], wanted: Needs) -> tuple[Share, ...]:
+    """What is wanted, and an even part of what is left; no process starts with less than a floor.
+
+    Too much wanted is left to the checks of deployments, which say by how much.
+    """
+    names = [share.hypervisor for share in among]
+    parts = _parts(whole, [wanted.get(name, Need()) for name in names])
+    if not parts or any(not _is_enough(part) for part in parts):
+        parts = _parts(whole, [wanted.get(name, _FLOOR) for name in names])
+    parts = parts or _parts(whole, [Need() for _ in names])
     return tuple(
-        dataclasses.replace(
-            share, memory_mib=one.memory_mib + spare_memory, disk_gib=one.disk_gib + spare_disk
-        )
-        for share, one in zip(among, first, strict=True)
+        dataclasses.replace(share, memory_mib=part.memory_mib, disk_gib=part.disk_gib)
+        for share, part in zip(among, parts, strict=True)
     )
+
+
+def _is_enough(part: Need) -> bool:
+    return part.memory_mib >= _FLOOR.memory_mib and part.disk_gib >= _FLOOR.disk_gib
+
+
+def _parts(whole: Need, first: list[Need]) -> list[Need]:
+    """What comes first, and an even part of what is left; nothing if that is too much."""
+    memory = whole.memory_mib - sum(one.memory_mib for one in first)
+    disk = whole.disk_gib - sum(one.disk_gib for one in first)
+    if memory < 0 or disk < 0:
+        return []
+    return [
+        Need(one.memory_mib + memory // len(first), one.disk_gib + disk // len(first))
+        for one in first
+    ]
 
 
 def _processors(vcpus: int, count: int) -> tuple[int, float]:

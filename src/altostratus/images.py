@@ -29,6 +29,7 @@ _PIPELINE = 1
 _KEPT = 2
 DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
+_WITH_LIBVIRT = {"openstack", "nova-compute"}
 _WHEELS = ("cached-base", "native-wheels")
 _PYTHON = ("cached-base", "openstack-environment")
 # What more than half of the services' lock files have in common: tools/lock makes it.
@@ -68,9 +69,11 @@ def wanted(
     return ImageSpec(names, hypervisor, elements, locks, debian=debian, repository=repository)
 
 
-def undercloud_image() -> ImageSpec:
-    """The image of a whole undercloud in one Docker container."""
-    return ImageSpec(("undercloud",), "docker", ("undercloud",), ("openstack",))
+def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
+    """The image of a whole undercloud in one Docker container: what its elements are decides which
+    compute processes it has."""
+    elements = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
+    return ImageSpec(("undercloud",), "docker", elements, ("openstack",), repository=repository)
 
 
 def digest(spec: ImageSpec) -> str:
@@ -92,7 +95,7 @@ def manifest(spec: ImageSpec) -> pathlib.Path:
 def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     """The files in the cache that the image is made from, whether they are there or not."""
     base = _root_path("base", _base_digest(spec))
-    service = _root_path("+".join(spec.services), _root_digest(spec))
+    service = _root_path(_root_name(spec), _root_digest(spec))
     python = _python_digest(spec)
     shared = (_root_path("python", python), _root_path("python-layer", python))
     return (base, *(shared if spec.locks else ()), service)
@@ -182,8 +185,12 @@ def _prune(newest: pathlib.Path) -> None:
         old.unlink()
 
 
+def _root_name(spec: ImageSpec) -> str:
+    return "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
+
+
 def _service_root(spec: ImageSpec) -> pathlib.Path:
-    name = "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
+    name = _root_name(spec)
     target = _root_path(name, _root_digest(spec))
     if target.exists():
         return target
@@ -268,8 +275,8 @@ def _wheels(spec: ImageSpec) -> pathlib.Path:
 
 
 def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
-    # libvirt's binding is for compute processes alone: only the whole lot has them.
-    prefix = "" if "openstack" in spec.locks else "uwsgi"
+    # libvirt's binding is for compute processes alone.
+    prefix = "" if _WITH_LIBVIRT & set(spec.locks) else "uwsgi"
     return [
         wheel for wheel in sorted(wheels.glob("*.whl")) if wheel.name.lower().startswith(prefix)
     ]

@@ -1,5 +1,6 @@
 """The machine that the undercloud instance runs on: its packages, its container engine, its size."""
 
+import collections.abc
 import dataclasses
 import os
 import pathlib
@@ -64,7 +65,7 @@ def prepare() -> None:
     if os.geteuid() != 0:
         raise errors.Error("this command needs root", hint="run it with sudo")
     _check_size(size())
-    _install_packages()
+    install(PACKAGES)
     _start_engine()
 
 
@@ -90,8 +91,9 @@ def _check_size(found: Size) -> None:
         )
 
 
-def _install_packages() -> None:
-    missing = [name for name in PACKAGES if not _is_installed(name)]
+def install(packages: collections.abc.Iterable[str]) -> None:
+    """Install those of Debian's packages that are missing."""
+    missing = [name for name in packages if not _is_installed(name)]
     if not missing:
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -21,25 +21,18 @@ EVERYWHERE = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
 _HEAT_KEY_LENGTH = 32
 _SEAL_KEY = "seal_key_"
+_FERNET_KEY = "_fernet_key"
 
 # Keys whose values no one but the instance may read, wherever in a tree they are.
-_SECRET_KEYS = frozenset(
-    {
-        "databases",
-        "password",
-        "admin_password",
-        "domain_admin_password",
-        "auth_encryption_key",
-        "database_url",
-        "api_database_url",
-        "cell0_database_url",
-        "metadata_secret",
-        "certificate",
-        "secret_key",
-        "transport_url",
-        "users",
-    }
-)
+_SECRET_KEYS = services.secret_keys() | {
+    "databases",
+    "database_url",
+    "api_database_url",
+    "cell0_database_url",
+    "certificate",
+    "transport_url",
+    "users",
+}
 
 
 def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, str]:
@@ -68,7 +61,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
     names = services.undercloud_names()
-    everywhere = dict.fromkeys(names, host)
+    everywhere = dict.fromkeys(names, _LOOPBACK)
     public_urls = services.public_urls([(names, {CONTROL: host})])
     cloud = sections.Cloud(
         secrets=secrets,
@@ -76,14 +69,20 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         host=host,
         database_host=_LOOPBACK,
         messaging_host=_LOOPBACK,
-        bind=EVERYWHERE,
-        auth_url=services.endpoint("keystone", host),
+        # Others than itself reach it at its front alone.
+        bind=_LOOPBACK,
+        auth_url=services.endpoint("keystone", _LOOPBACK),
         internal_hosts=everywhere,
         public_urls=public_urls,
         services=names,
+        front=(host,),
     )
     tree = sections.make(cloud, names)
-    tree["mariadb"]["bind"] = tree["rabbitmq"]["bind"] = _LOOPBACK
+    tree["registry"]["bind"] = EVERYWHERE
+    # Instances have no screens.
+    tree["haproxy"]["services"] = [
+        one for one in tree["haproxy"]["services"] if one["name"] in names
+    ]
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= {
         "host": wanted.name,
@@ -91,6 +90,8 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         "tenant_network_types": "",
         "is_undercloud": True,
         "metadata_secret": secrets["metadata_secret"],
+        "nova_metadata_host": _LOOPBACK,
+        "tunnel_ip": "",
         "datapath_type": wanted.datapath_type,
         "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
         "flat_networks": wanted.control.physical_network,
@@ -129,15 +130,27 @@ def instance(
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
         cache_host=internal.get(services.CACHE),
+        consoles_url=services.consoles_url(_placed(overcloud, addresses)),
     )
-    return _named(
-        sections.make(cloud, wanted.services), overcloud.name, wanted.name, wanted.services
-    )
+    tree = sections.make(cloud, wanted.services)
+    if overcloud.ntp and hypervisors.entry(wanted.hypervisor).has_clock:
+        tree["ntp"] = {"servers": list(overcloud.ntp)}
+    bridged = services.bridged_network(wanted.services)
+    if bridged:
+        number = wanted.networks.index(bridged)
+        tree["network"] = {
+            "provider": {"bridge": sections.PROVIDER_BRIDGE, "interface": f"eth{number}"}
+        }
+    return _named(tree, overcloud.name, wanted.name, wanted.services)
 
 
 def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
     """Where an overcloud's users reach its services."""
-    return services.public_urls((one.services, addresses[one.name]) for one in overcloud.instances)
+    return services.public_urls(_placed(overcloud, addresses))
+
+
+def _placed(overcloud: Overcloud, addresses: Addresses) -> services.Placed:
+    return [(one.services, addresses[one.name]) for one in overcloud.instances]
 
 
 def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ...]:
@@ -171,9 +184,12 @@ def catalog(
             "user": service.user,
             "password": secrets[f"{service.name}_password"],
             "roles": list(service.roles),
-            "public_url": public_urls[service.name],
-            "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
         }
+        if service.endpoint_type:
+            entry |= {
+                "public_url": public_urls[service.name],
+                "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
+            }
         if service.name == "heat":
             entry["domain"] = {
                 "name": "heat",
@@ -223,7 +239,7 @@ def digest(value: Any) -> str:
 
 
 def _new_secret(name: str) -> str:
-    if name.startswith(_SEAL_KEY):
+    if name.startswith(_SEAL_KEY) or name.endswith(_FERNET_KEY):
         return seal.new_key()
     # Heat takes keys of exactly this length; for all others it does as well.
     return random.token_urlsafe(_HEAT_KEY_LENGTH)[:_HEAT_KEY_LENGTH]

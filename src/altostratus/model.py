@@ -9,6 +9,8 @@ DEBIAN = "bookworm"
 CONTROL = "control"
 UNDERCLOUD = "undercloud"
 INTERNAL = "internal_api"
+# This machine's bridge to its undercloud: what is reached through it is not this machine's own.
+MACHINE_BRIDGE = "alto0"
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
 
@@ -27,7 +29,10 @@ class Network:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """A server that runs one service or several; ``networks`` begins with the control network."""
+    """A server that runs one service or several; ``networks`` begins with the control network.
+
+    ``privileged`` says that a container is to be allowed more than others.
+    """
 
     name: str
     services: tuple[str, ...]
@@ -37,15 +42,17 @@ class Instance:
     vcpus: int
     disk_gib: int
     state_gib: int
+    privileged: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Overcloud:
-    """A cloud to deploy."""
+    """A cloud to deploy; ``ntp`` are the servers that tell its machines the time."""
 
     name: str
     networks: tuple[Network, ...]
     instances: tuple[Instance, ...]
+    ntp: tuple[str, ...] = ()
 
     def instance_of(self, service: str) -> Instance | None:
         """The instance that runs a service."""

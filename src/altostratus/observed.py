@@ -5,6 +5,7 @@ import dataclasses
 import ipaddress
 
 from altostratus import services
+from altostratus.certificates import Certificate
 from altostratus.model import Hypervisor
 
 
@@ -106,6 +107,8 @@ class Observed:
     ``images`` are the digests in Glance with their ids, ``built`` those in the cache.
     ``endpoints`` are the public URLs in the overcloud's Keystone, None if that does not answer.
     ``credentials`` is the digest of the entry ``overcloud`` of the user's clouds.yaml.
+    ``certificates`` are those that the overcloud was given; ``authority`` is what clients of the
+    undercloud trust: PEM.
     """
 
     control: Control
@@ -120,6 +123,8 @@ class Observed:
     machine_networks: tuple[MachineNetwork, ...] = ()
     endpoints: dict[str, str] | None = None
     credentials: str | None = None
+    certificates: tuple[Certificate, ...] = ()
+    authority: str = ""
 
     def server_of(self, instance: str) -> Server | None:
         """The server of an instance."""

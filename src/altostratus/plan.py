@@ -86,17 +86,18 @@ def make(
     """
     assigned = addresses.assign(overcloud, observed)
     digests = {name: image.digest for name, image in images.items()}
-    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates)
+    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates, observed.authority)
     wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
     asked = list(_stack_steps(overcloud, observed, wanted))
+    url = auth_url(overcloud, assigned)
     steps = [
         *_image_steps(images, observed),
         *_preparing_steps(overcloud, observed),
         *_server_steps(overcloud, observed),
         *asked,
-        *_catalog_steps(overcloud, observed, assigned, secrets),
+        *(_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)) if url else ()),
         *(_await(step) for step in asked),
-        *_credentials_steps(overcloud, observed, assigned, secrets),
+        *(_credentials_steps(observed, url, secrets) if url else ()),
     ]
     if steps:
         steps.append(Step(Kind.VERIFY, overcloud.name, "something changes"))
@@ -112,6 +113,13 @@ def make(
     )
 
 
+def restricted(plan: Plan, kind: Kind) -> Plan:
+    """The steps of one kind alone."""
+    steps = tuple(step for step in plan.steps if step.kind is kind)
+    nothing = None if steps else f"no step '{kind}' is left for {plan.overcloud.name}"
+    return dataclasses.replace(plan, steps=steps, nothing_to_do=nothing)
+
+
 def to_text(plan: Plan) -> str:
     """The plan for people."""
     if plan.nothing_to_do:
@@ -124,7 +132,17 @@ def to_text(plan: Plan) -> str:
         f"  {step.kind:{kind_width}}  {_subject(step):{subject_width}}  {step.reason}"
         for step in plan.steps
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join((*lines, *warnings(plan.overcloud))) + "\n"
+
+
+def warnings(overcloud: Overcloud) -> tuple[str, ...]:
+    """What an operator should know who carries out a plan."""
+    return tuple(
+        f"warning: the instance {found.name!r} is privileged: whoever gets hold of it has a far"
+        " larger part of the node's kernel to attack; for development only"
+        for found in overcloud.instances
+        if found.privileged
+    )
 
 
 def to_json(plan: Plan) -> str:
@@ -241,14 +259,17 @@ def _catalog_steps(
     observed: Observed,
     assigned: addresses.Assigned,
     secrets: metadata.Secrets,
+    stack_changes: bool,
 ) -> _Steps:
-    url = auth_url(overcloud, assigned)
-    if url is None:
-        return
     entries = metadata.overcloud_catalog(overcloud, assigned, secrets)
-    wanted = {entry["name"]: entry["public_url"] for entry in entries}
+    wanted = {entry["name"]: entry.get("public_url") for entry in entries}
     there = observed.endpoints or {}
-    missing = [name for name, endpoint in wanted.items() if there.get(name) != endpoint]
+    # What has a user and no endpoint was registered when its instance was made.
+    missing = [
+        name
+        for name, endpoint in wanted.items()
+        if (there.get(name) != endpoint if endpoint else stack_changes)
+    ]
     if missing:
         asked = observed.endpoints is not None
         lacks = f"not in its Keystone: {', '.join(missing)}"
@@ -256,16 +277,8 @@ def _catalog_steps(
         yield Step(Kind.REGISTER_CATALOG, overcloud.name, reason)
 
 
-def _credentials_steps(
-    overcloud: Overcloud,
-    observed: Observed,
-    assigned: addresses.Assigned,
-    secrets: metadata.Secrets,
-) -> _Steps:
-    url = auth_url(overcloud, assigned)
-    if url is None:
-        return
-    authority = secrets.get(certificates.AUTHORITY)
+def _credentials_steps(observed: Observed, url: str, secrets: metadata.Secrets) -> _Steps:
+    authority = certificates.trusted(secrets)
     if observed.credentials != credentials_digest(url, secrets["admin_password"], authority):
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
 

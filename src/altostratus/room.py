@@ -54,7 +54,7 @@ def lacks_in_all(
     for name in dict.fromkeys(one.hypervisor for one in instances):
         if name not in has:
             there = ", ".join(sorted(has))
-            yield f"this machine is too small for {name} beside {there}", "use a larger machine"
+            yield f"this machine has no room for {name} beside {there}", "use a larger machine"
     providers = [Provider("", one.hypervisor, one.memory_mib, one.disk_gib) for one in shares]
     for amount in _amounts(instances, providers):
         if sum(amount.wanted) > sum(amount.free):

@@ -48,6 +48,32 @@ def run(
     return Completed(done.returncode, done.stdout, done.stderr)
 
 
+def lines(
+    command: collections.abc.Sequence[str],
+    *,
+    cwd: pathlib.Path,
+    env: collections.abc.Mapping[str, str],
+) -> collections.abc.Iterator[str]:
+    """What a program says, line by line while it runs, whatever its status is in the end."""
+    log.debug(f"$ {shlex.join(command)}")
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as started:
+        assert started.stdout is not None
+        try:
+            for line in started.stdout:
+                yield line.rstrip("\n")
+        except BaseException:
+            started.terminate()
+            raise
+
+
 def spawn(command: collections.abc.Sequence[str], *, logfile: pathlib.Path) -> None:
     """Start a program that outlives this process, in a session of its own and nobody's child.
 

@@ -19,6 +19,11 @@ REGISTRY_USER = "altostratus"
 REGISTRY_PORT = 5005
 # The physical network by which an overcloud's machines reach others than themselves.
 _PROVIDER = "provider"
+PROVIDER_BRIDGE = "br-ex"
+# Works on every machine: no kernel has to have Open vSwitch's module.
+_DATAPATH = "netdev"
+_TENANT_NETWORKS = "vxlan"
+_COMPUTE = "nova-compute"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Cloud:
     """Where things are in the cloud that an instance belongs to.
 
     ``host`` is its own address for the others, ``addresses`` are all that it has. ``front`` are
-    those at which the cloud's front answers.
+    those at which the cloud's front answers, ``consoles_url`` is where machines' screens are shown.
     """
 
     secrets: Secrets
@@ -42,21 +47,38 @@ class Cloud:
     addresses: tuple[str, ...] = ()
     front: tuple[str, ...] = ()
     cache_host: str | None = None
+    consoles_url: str | None = None
 
 
 def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
     """The sections of these services, and what they share."""
     tree: Tree = {}
-    for name in names:
-        tree[name] = _SECTIONS[name](cloud)
-        service = services.get(name)
+    for service in map(services.get, names):
+        more = _MORE.get(service.name)
+        tree[service.name] = _usual(cloud, service) | (more(cloud) if more else {})
         if "keystone" in service.needs:
             tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
         if cloud.cache_host and service.uses_cache:
             tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
-        if cloud.front and (service.public_port or name == services.FRONT):
+        if cloud.front and (service.public_port or service.name == services.FRONT):
             tree["front"] = {"addresses": list(cloud.front)}
+    if _COMPUTE in names:
+        # Where Nova or Neutron itself is in the same instance, its own account comes first.
+        for name, section in _compute_node(cloud).items():
+            tree[name] = section | tree.get(name, {})
     return tree
+
+
+def _usual(cloud: Cloud, service: services.Service) -> Tree:
+    """What follows from the catalogue."""
+    section: Tree = {key: cloud.secrets[name] for key, name in service.own_secrets.items()}
+    if service.ports:
+        section["bind"] = cloud.bind
+    if service.databases:
+        section["database_url"] = _database_url(cloud, service.name, service.name)
+    if service.has_messaging and not service.vhosts:
+        section["transport_url"] = _transport_url(cloud, service.name)
+    return section
 
 
 def _mariadb(cloud: Cloud) -> Tree:
@@ -69,7 +91,7 @@ def _mariadb(cloud: Cloud) -> Tree:
         for name in cloud.services
         for database in services.get(name).databases
     ]
-    return {"bind": cloud.bind, "databases": databases}
+    return {"databases": databases}
 
 
 def _rabbitmq(cloud: Cloud) -> Tree:
@@ -77,16 +99,16 @@ def _rabbitmq(cloud: Cloud) -> Tree:
         {
             "name": name,
             "password_hash": messaging_password_hash(cloud.secrets[f"{name}_messaging_password"]),
+            "vhosts": list(services.get(name).vhosts or (name,)),
         }
         for name in cloud.services
         if services.get(name).has_messaging
     ]
-    return {"bind": cloud.bind, "users": users}
+    return {"users": users}
 
 
 def _registry(cloud: Cloud) -> Tree:
-    password = cloud.secrets["registry_password"]
-    return {"bind": cloud.bind, "user": REGISTRY_USER, "password": password}
+    return {"bind": cloud.bind, "user": REGISTRY_USER}
 
 
 def _memcached(cloud: Cloud) -> Tree:
@@ -99,93 +121,93 @@ def _haproxy(cloud: Cloud) -> Tree:
     return {
         "certificate": cloud.secrets[certificates.FRONT],
         "services": [
-            {"name": one.name, "port": one.public_port, "host": cloud.internal_hosts[one.name]}
+            {"name": name, "port": port, "host": cloud.internal_hosts[one.name]}
             for one in behind
+            for name, port in one.public_ports.items()
         ],
     }
 
 
 def _keystone(cloud: Cloud) -> Tree:
     return {
-        "bind": cloud.bind,
         "region": REGION,
-        "database_url": _database_url(cloud, "keystone", "keystone"),
-        "admin_password": cloud.secrets["admin_password"],
         "public_url": cloud.public_urls["keystone"],
         "internal_url": services.endpoint("keystone", cloud.internal_hosts["keystone"]),
     }
 
 
-def _glance(cloud: Cloud) -> Tree:
-    return _with_user(cloud, "glance")
-
-
-def _placement(cloud: Cloud) -> Tree:
-    return _with_user(cloud, "placement")
-
-
 def _nova(cloud: Cloud) -> Tree:
-    return _with_user(cloud, "nova") | {
+    section: Tree = {
+        "user": "nova",
         "api_database_url": _database_url(cloud, "nova", "nova_api"),
         "cell0_database_url": _database_url(cloud, "nova", "nova_cell0"),
-        "transport_url": _transport_url(cloud, "nova"),
         "my_ip": cloud.host,
         "metadata_bind": cloud.bind,
         "is_undercloud": False,
-        "metadata_secret": cloud.secrets["metadata_secret"],
     }
+    if cloud.consoles_url:
+        section["consoles"] = {"url": cloud.consoles_url, "bind": cloud.bind}
+    return section
 
 
 def _neutron(cloud: Cloud) -> Tree:
-    return _with_user(cloud, "neutron") | {
-        "transport_url": _transport_url(cloud, "neutron"),
+    return {
         "host": cloud.instance,
         "service_plugins": "router",
-        "tenant_network_types": "vxlan",
+        "tenant_network_types": _TENANT_NETWORKS,
         "flat_networks": _PROVIDER,
         "network_vlan_ranges": _PROVIDER,
         "is_undercloud": False,
     }
 
 
-def _heat(cloud: Cloud) -> Tree:
-    return _with_user(cloud, "heat") | {
-        "transport_url": _transport_url(cloud, "heat"),
-        "domain_admin_password": cloud.secrets["heat_domain_admin_password"],
-        "auth_encryption_key": cloud.secrets["heat_auth_encryption_key"],
-    }
-
-
 def _horizon(cloud: Cloud) -> Tree:
-    return {
-        "bind": cloud.bind,
-        "hosts": [*cloud.addresses, *cloud.front],
-        "secret_key": cloud.secrets["horizon_secret_key"],
+    return {"hosts": [*cloud.addresses, *cloud.front]}
+
+
+def _compute_node(cloud: Cloud) -> dict[str, Tree]:
+    """What of Nova and Neutron runs on a compute node; it reaches no database."""
+    common = {
+        "password": cloud.secrets[f"{_COMPUTE}_password"],
+        "metadata_secret": cloud.secrets["metadata_secret"],
+        "database_url": "",
+        "is_undercloud": False,
     }
+    nova = {
+        "user": _COMPUTE,
+        "consoles": {"url": cloud.consoles_url},
+        "api_database_url": "",
+        "transport_url": _transport_url(cloud, _COMPUTE, "nova"),
+        "my_ip": cloud.host,
+    }
+    agents = {
+        "host": cloud.instance,
+        "service_plugins": "",
+        "transport_url": _transport_url(cloud, _COMPUTE, "neutron"),
+        "tenant_network_types": _TENANT_NETWORKS,
+        "flat_networks": _PROVIDER,
+        "network_vlan_ranges": _PROVIDER,
+        "bridge_mappings": f"{_PROVIDER}:{PROVIDER_BRIDGE}",
+        "datapath_type": _DATAPATH,
+        "nova_metadata_host": cloud.internal_hosts["nova"],
+        "tunnel_ip": cloud.host,
+    }
+    return {"nova": common | nova, "neutron": common | agents}
 
 
-_SECTIONS: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
+# What a service must know besides, if anything.
+_MORE: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "mariadb": _mariadb,
     "rabbitmq": _rabbitmq,
     "registry": _registry,
     services.CACHE: _memcached,
     services.FRONT: _haproxy,
     "keystone": _keystone,
-    "glance": _glance,
-    "placement": _placement,
     "nova": _nova,
     "neutron": _neutron,
-    "heat": _heat,
     "horizon": _horizon,
+    _COMPUTE: lambda _cloud: {"virt_type": "qemu"},
 }
-
-
-def _with_user(cloud: Cloud, name: str) -> Tree:
-    return {
-        "bind": cloud.bind,
-        "database_url": _database_url(cloud, name, name),
-        "password": cloud.secrets[f"{name}_password"],
-    }
 
 
 def password_hash(password: str) -> str:
@@ -207,7 +229,7 @@ def _database_url(cloud: Cloud, user: str, database: str) -> str:
     return f"mysql+pymysql://{user}:{password}@{host}:3306/{database}?charset=utf8mb4"
 
 
-def _transport_url(cloud: Cloud, user: str) -> str:
-    """A service's own account in RabbitMQ, in the virtual host that is named like it."""
+def _transport_url(cloud: Cloud, user: str, vhost: str | None = None) -> str:
+    """A service's own account in RabbitMQ, by default in the virtual host that is named like it."""
     password = cloud.secrets[f"{user}_messaging_password"]
-    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{user}"
+    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{vhost or user}"

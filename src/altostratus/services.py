@@ -8,9 +8,16 @@ from altostratus.model import CONTROL
 FRONT = "haproxy"
 CACHE = "memcached"
 CACHE_PORT = 11211
+_CONSOLES = "novncproxy"
+CONSOLES_PORT = 6080
+CONSOLES_PAGE = "vnc_lite.html"
 
 # The services and the addresses, by network, of each instance of a cloud.
 Placed = collections.abc.Iterable[tuple[tuple[str, ...], collections.abc.Mapping[str, str]]]
+
+
+# A port, or one after the other.
+Port = int | range
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,21 +26,35 @@ class Service:
 
     ``element`` is the diskimage-builder element (and lock file) that makes its image. ``needs``
     are the services that must be configured before it. ``internal_ports`` are open to
-    the overcloud's internal network, ``public_port`` to everybody who reaches the instance.
+    the overcloud's internal network, ``public_port`` to everybody who reaches the instance, and so
+    are ``further_ports``, by the name of what listens there.
     ``path`` follows host and port in its endpoint. ``roles`` are what its
-    user has in the project of services. Sizes are what an instance gets per service.
+    user has in the project of services; ``is_client`` says that it has a user and no endpoint.
+    ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
+    ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
+    ``needs_privileges`` says what a container that runs it must be allowed. Sizes are what an
+    instance gets per service.
+
+    What some of its ``secrets`` are for follows from their names, here without the service's:
+    ``database_password`` opens its databases, ``messaging_password`` its account in RabbitMQ,
+    ``password`` is that of its user in Keystone, ``fernet_key`` is of the form that Fernet takes.
     """
 
     name: str
     order: int
     needs: tuple[str, ...] = ()
-    internal_ports: tuple[int, ...] = ()
+    internal_ports: tuple[Port, ...] = ()
     public_port: int | None = None
+    further_ports: tuple[tuple[str, int], ...] = ()
     endpoint_type: str | None = None
     path: str = ""
     databases: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     roles: tuple[str, ...] = ("service",)
+    is_client: bool = False
+    vhosts: tuple[str, ...] = ()
+    bridged_network: str | None = None
+    needs_privileges: bool = False
     memory_mib: int = 768
     disk_gib: int = 2
     state_gib: int = 1
@@ -48,7 +69,8 @@ class Service:
     @property
     def user(self) -> str | None:
         """Its own user in Keystone, if it has one."""
-        return self.name if self.endpoint_type and self.endpoint_type != "identity" else None
+        has_user = self.is_client or self.endpoint_type not in (None, "identity")
+        return self.name if has_user else None
 
     @property
     def has_messaging(self) -> bool:
@@ -56,14 +78,33 @@ class Service:
         return f"{self.name}_messaging_password" in self.secrets
 
     @property
+    def own_secrets(self) -> dict[str, str]:
+        """The secrets that its section of the metadata holds, by the keys that it has them under.
+
+        The others are in the URLs of what they open.
+        """
+        elsewhere = {f"{self.name}_database_password", f"{self.name}_messaging_password"}
+        return {
+            secret.removeprefix(f"{self.name}_"): secret
+            for secret in self.secrets
+            if secret not in elsewhere
+        }
+
+    @property
     def uses_cache(self) -> bool:
         """Whether it keeps what it looked up in memcached, where there is one: it has users."""
         return self.public_port is not None
 
     @property
-    def ports(self) -> tuple[int, ...]:
+    def public_ports(self) -> dict[str, int]:
+        """All ports that users reach, by the name of what listens there."""
+        own = {self.name: self.public_port} if self.public_port else {}
+        return own | dict(self.further_ports)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
         """All ports that the internal network can reach."""
-        return self.internal_ports + ((self.public_port,) if self.public_port else ())
+        return (*self.internal_ports, *self.public_ports.values())
 
 
 _SERVICES = (
@@ -102,7 +143,6 @@ _SERVICES = (
         needs=("keystone",),
         memory_mib=384,
         in_overcloud=True,
-        in_undercloud=False,
     ),
     Service(
         name="keystone",
@@ -138,11 +178,24 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
+        name="barbican",
+        order=52,
+        needs=("mariadb", "keystone"),
+        public_port=9311,
+        endpoint_type="key-manager",
+        databases=("barbican",),
+        secrets=("barbican_database_password", "barbican_password", "barbican_fernet_key"),
+        memory_mib=512,
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
+    Service(
         name="nova",
         order=55,
         needs=("mariadb", "rabbitmq", "keystone", "glance", "placement"),
         internal_ports=(8775,),
         public_port=8774,
+        further_ports=((_CONSOLES, CONSOLES_PORT),),
         endpoint_type="compute",
         path="/v2.1",
         databases=("nova_api", "nova", "nova_cell0"),
@@ -188,6 +241,24 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
+        name="nova-compute",
+        order=70,
+        needs=("rabbitmq", "keystone", "glance", "placement", "nova", "neutron"),
+        # Where the screens of machines are.
+        internal_ports=(range(5900, 6000),),
+        roles=("service", "admin"),
+        secrets=("nova-compute_messaging_password", "nova-compute_password"),
+        is_client=True,
+        vhosts=("nova", "neutron"),
+        bridged_network="provider",
+        needs_privileges=True,
+        memory_mib=3072,
+        disk_gib=4,
+        state_gib=10,
+        in_overcloud=True,
+        in_undercloud=False,
+    ),
+    Service(
         name="horizon",
         order=75,
         needs=("keystone",),
@@ -211,13 +282,18 @@ def names() -> tuple[str, ...]:
 
 
 def undercloud_names() -> tuple[str, ...]:
-    """The services of an undercloud, in the order they are configured."""
+    """The services that an undercloud has, in the order they are configured."""
     return tuple(service.name for service in _SERVICES if service.in_undercloud)
 
 
 def all_names() -> tuple[str, ...]:
-    """The services of both clouds, in the order they are configured."""
+    """All services of both clouds, in the order they are configured."""
     return tuple(_BY_NAME)
+
+
+def bridged_network(names: tuple[str, ...]) -> str | None:
+    """The network on which an instance of these services has a bridge and no address, if any."""
+    return next((found for name in names if (found := get(name).bridged_network)), None)
 
 
 def endpoint(name: str, host: str, scheme: str = "http") -> str:
@@ -228,12 +304,31 @@ def endpoint(name: str, host: str, scheme: str = "http") -> str:
 
 def public_urls(placed: Placed) -> dict[str, str]:
     """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
-    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    hosts, scheme = _reached(placed)
     return {
-        name: endpoint(name, hosts[FRONT], "https") if FRONT in hosts else endpoint(name, host)
-        for name, host in hosts.items()
-        if get(name).public_port
+        name: endpoint(name, host, scheme) for name, host in hosts.items() if get(name).public_port
     }
+
+
+def consoles_url(placed: Placed) -> str | None:
+    """Where a cloud's users see the screens of their machines, if it has Nova."""
+    hosts, scheme = _reached(placed)
+    if "nova" not in hosts:
+        return None
+    return f"{scheme}://{hosts['nova']}:{CONSOLES_PORT}/{CONSOLES_PAGE}"
+
+
+def _reached(placed: Placed) -> tuple[dict[str, str], str]:
+    """The host at which users reach each service, and by which scheme."""
+    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    if FRONT in hosts:
+        return dict.fromkeys(hosts, hosts[FRONT]), "https"
+    return hosts, "http"
+
+
+def secret_keys() -> frozenset[str]:
+    """The keys of all sections of the metadata that hold services' own secrets."""
+    return frozenset(key for service in _SERVICES for key in service.own_secrets)
 
 
 def secrets_of(names: tuple[str, ...]) -> tuple[str, ...]:

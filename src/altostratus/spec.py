@@ -46,7 +46,7 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
         parsed = _File.model_validate(document.data)
     except pydantic.ValidationError as exc:
         findings += [_translate(document, error) for error in exc.errors(include_url=False)]
-    findings += _cross_checks(document)
+    findings += _cross_checks(document, hypervisor)
     if hypervisor is not None and hypervisor not in hypervisors.names():
         findings.append(
             document.finding((), *_unknown("hypervisor", hypervisor, hypervisors.names()))
@@ -54,6 +54,10 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
     if findings or parsed is None:
         raise errors.FindingsError(tuple(findings))
     return _model(parsed, hypervisor)
+
+
+_DEFAULT = "default_hypervisor"
+_ELSEWHERE = "choose another hypervisor for it"
 
 
 def _unknown(what: str, given: str, known: collections.abc.Iterable[str]) -> tuple[str, str | None]:
@@ -123,6 +127,13 @@ def _check_cidr(given: str) -> str:
     return given
 
 
+def _check_address(given: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(given))
+    except ValueError as exc:
+        raise _fail(f"{given!r} is not an IPv4 address", "like 172.16.1.1") from exc
+
+
 _Label = Annotated[str, pydantic.AfterValidator(_check_label)]
 _NetworkName = Annotated[str, pydantic.AfterValidator(_check_network_name)]
 _HypervisorName = Annotated[str, pydantic.AfterValidator(_check_hypervisor)]
@@ -147,6 +158,7 @@ class _InstanceEntry(_Strict):
     vcpus: _Count | None = None
     disk: _Count | None = None
     state: Annotated[int, pydantic.Field(strict=True, ge=1, le=16384)] | None = None
+    privileged: Annotated[bool, pydantic.Field(strict=True)] = False
 
 
 class _File(_Strict):
@@ -157,6 +169,7 @@ class _File(_Strict):
             name: _NetworkEntry.model_validate(entry) for name, entry in _DEFAULT_NETWORKS.items()
         }
     )
+    ntp: list[Annotated[str, pydantic.AfterValidator(_check_address)]] = []
     instances: Annotated[dict[_Label, _InstanceEntry], pydantic.Field(min_length=1)]
 
 
@@ -192,7 +205,7 @@ def _keys_at(location: Location) -> tuple[str, ...]:
     return tuple(entry.model_fields)
 
 
-def _cross_checks(document: Document) -> list[errors.Finding]:
+def _cross_checks(document: Document, hypervisor: str | None) -> list[errors.Finding]:
     """What no single value shows; reads what is well formed and passes over the rest."""
     data = document.data if isinstance(document.data, dict) else {}
     networks = _mappings(data.get("networks", _DEFAULT_NETWORKS))
@@ -203,6 +216,8 @@ def _cross_checks(document: Document) -> list[errors.Finding]:
         *_repeated_services(document, instances),
         *_missing_services(document, instances),
         *_instance_networks(document, networks, instances),
+        *_bridged_networks(document, instances),
+        *_privileges(document, instances, hypervisor or data.get("default_hypervisor")),
     ]
 
 
@@ -297,6 +312,48 @@ def _instance_networks(document: Document, networks: _Mappings, instances: _Mapp
             yield document.finding(location, message, "add it: its services need the others")
 
 
+def _bridged_networks(document: Document, instances: _Mappings) -> _Findings:
+    for name, entry in instances.items():
+        for index, service in enumerate(_words(entry, "services")):
+            needed = services.get(service).bridged_network if service in services.names() else None
+            if needed and needed not in _networks_of(entry):
+                yield document.finding(
+                    ("instances", name, "services", index),
+                    f"{service} needs its instance on the network {needed!r}, for machines that"
+                    " are reached from outside",
+                    f"like networks: [{INTERNAL}, {needed}]",
+                )
+
+
+def _privileges(document: Document, instances: _Mappings, default: Any) -> _Findings:
+    for name, entry in instances.items():
+        hypervisor = entry.get("hypervisor") or default or _File.model_fields[_DEFAULT].default
+        if hypervisor not in hypervisors.names():
+            continue
+        way = hypervisors.entry(hypervisor).privileges
+        asked = entry.get("privileged") is True
+        if asked and way is hypervisors.Privileges.NEVER:
+            message = f"an instance on {hypervisor} cannot be privileged"
+            yield document.finding(("instances", name, "privileged"), message, _ELSEWHERE)
+        for index, service in enumerate(_words(entry, "services")):
+            if service not in services.names() or not services.get(service).needs_privileges:
+                continue
+            location: Location = ("instances", name, "services", index)
+            if way is hypervisors.Privileges.NEVER:
+                message = (
+                    f"{service} cannot run on {hypervisor}: it makes network devices and mounts"
+                    " that such an instance is not allowed"
+                )
+                yield document.finding(location, message, _ELSEWHERE)
+            elif way is hypervisors.Privileges.ON_REQUEST and not asked:
+                message = (
+                    f"{service} makes network devices, mounts and machines, and an instance on"
+                    f" {hypervisor} is not allowed that"
+                )
+                hint = f"for development: set 'privileged: true' in the instance {name!r}"
+                yield document.finding(location, message, hint)
+
+
 def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
     default = hypervisor or parsed.default_hypervisor
     return Overcloud(
@@ -308,19 +365,23 @@ def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
         instances=tuple(
             _instance(name, entry, default) for name, entry in parsed.instances.items()
         ),
+        ntp=tuple(parsed.ntp),
     )
 
 
 def _instance(name: str, entry: _InstanceEntry, default: str) -> Instance:
     named = [service for service in services.names() if service in entry.services]
     runs = [services.get(service) for service in named]
+    chosen = Hypervisor(entry.hypervisor or default)
+    on_request = hypervisors.entry(chosen).privileges is hypervisors.Privileges.ON_REQUEST
     return Instance(
         name=name,
         services=tuple(named),
-        hypervisor=Hypervisor(entry.hypervisor or default),
+        hypervisor=chosen,
         networks=(CONTROL, *(entry.networks or (INTERNAL,))),
         memory_mib=entry.memory or sum(service.memory_mib for service in runs),
         vcpus=entry.vcpus or 1,
         disk_gib=entry.disk or max(service.disk_gib for service in runs) + len(runs) - 1,
         state_gib=entry.state or sum(service.state_gib for service in runs),
+        privileged=entry.privileged and on_request,
     )

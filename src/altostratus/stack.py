@@ -1,5 +1,6 @@
 """The overcloud as one Heat stack: a top template made as data, and what goes with it."""
 
+import base64
 import collections.abc
 import dataclasses
 import json
@@ -32,13 +33,14 @@ Tree = dict[str, Any]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inputs:
     """All that a stack is made from. ``images`` are digests by instance, ``templates`` the
-    provider templates by file name."""
+    provider templates by file name, ``authority`` is what instances trust the undercloud by."""
 
     overcloud: Overcloud
     addresses: metadata.Addresses
     images: collections.abc.Mapping[str, str]
     secrets: metadata.Secrets
     templates: collections.abc.Mapping[str, str]
+    authority: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,28 +66,7 @@ def render(
     """
     overcloud = inputs.overcloud
     instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
-    resources: Tree = {}
-    for instance in overcloud.instances:
-        resources |= _instance(inputs, instance, instances[instance.name]["digest"])
-    template: Tree = {
-        "heat_template_version": _VERSION,
-        "description": f"The overcloud {overcloud.name}",
-        "parameters": {
-            _SECRETS: {"type": "json", "hidden": True},
-            _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
-            _KEY_NAME: {"type": "string"},
-        },
-        "resources": resources,
-        "outputs": {
-            OUTPUT_SECRETS: {"value": {"get_param": _SECRETS}},
-            OUTPUT_SERVERS: {
-                "value": {
-                    found.name: {"get_attr": [found.name, "server"]}
-                    for found in overcloud.instances
-                }
-            },
-        },
-    }
+    template = _template(inputs, instances)
     files = {
         name: inputs.templates[name]
         for name in sorted({_entry(found).template for found in overcloud.instances})
@@ -106,10 +87,32 @@ def render(
     )
 
 
+def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> Tree:
+    """The top template; ``instances`` are the descriptions of all."""
+    resources: Tree = {}
+    for instance in inputs.overcloud.instances:
+        resources |= _instance(inputs, instance, instances[instance.name]["digest"])
+    return {
+        "heat_template_version": _VERSION,
+        "description": f"The overcloud {inputs.overcloud.name}",
+        "parameters": {
+            _SECRETS: {"type": "json", "hidden": True},
+            _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
+            _KEY_NAME: {"type": "string"},
+        },
+        "resources": resources,
+        "outputs": {
+            OUTPUT_SECRETS: {"value": {"get_param": _SECRETS}},
+            OUTPUT_SERVERS: {"value": {name: {"get_attr": [name, "server"]} for name in instances}},
+        },
+    }
+
+
 def flavor(instance: Instance) -> str:
     """The name of the flavor of an instance's shape."""
     shape = f"{instance.memory_mib}-{instance.vcpus}-{instance.disk_gib}"
-    return f"altostratus-{instance.hypervisor}-{shape}"
+    suffix = "-privileged" if instance.privileged else ""
+    return f"altostratus-{instance.hypervisor}-{shape}{suffix}"
 
 
 def keypair(overcloud: str) -> str:
@@ -168,6 +171,7 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
             "flavor": flavor(instance),
             "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
             "key_name": {"get_param": _KEY_NAME},
+            "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
             "metadata": {
                 OVERCLOUD: inputs.overcloud.name,
@@ -260,6 +264,8 @@ def _port_name(instance: Instance, network: str) -> str:
 
 def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
     """A port and the security group that lets in what its network may reach."""
+    if name == services.bridged_network(instance.services):
+        return {_port_name(instance, name): _bridge_port(inputs, instance, name)}
     group = f"{instance.name}_{name}_access"
     title = f"{inputs.overcloud.name}-{instance.name}-{name}"
     return {
@@ -279,15 +285,31 @@ def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
     }
 
 
+def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
+    """A port for the traffic of others; its address is only kept free.
+
+    Nova takes no port without an address where Neutron does not say that none was wanted. The
+    instance gives it up for the bridge.
+    """
+    return {
+        "type": "OS::Neutron::Port",
+        "properties": {
+            "name": f"{inputs.overcloud.name}-{instance.name}-{name}",
+            "network": network(inputs.overcloud.name, name),
+            "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
+            "port_security_enabled": False,
+        },
+    }
+
+
 def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
     public = _public_ports(overcloud, instance)
+    ports: collections.abc.Iterable[services.Port] = public
     if name == CONTROL:
         return [_rule(port) for port in (_SSH_PORT, *public)] + [{"protocol": "icmp"}]
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
         ports = [port for service in instance.services for port in services.get(service).ports]
-    else:
-        ports = public
     return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
 
 
@@ -297,9 +319,10 @@ def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
     if overcloud.instance_of(services.FRONT) and services.FRONT not in instance.services:
         behind = []
     runs = [services.get(service) for one in behind for service in one.services]
-    return [service.public_port for service in runs if service.public_port]
+    return [port for service in runs for port in service.public_ports.values()]
 
 
-def _rule(port: int, cidr: str | None = None) -> Tree:
-    rule: Tree = {"protocol": "tcp", "port_range_min": port, "port_range_max": port}
+def _rule(port: services.Port, cidr: str | None = None) -> Tree:
+    first, last = (port, port) if isinstance(port, int) else (port[0], port[-1])
+    rule: Tree = {"protocol": "tcp", "port_range_min": first, "port_range_max": last}
     return rule | ({"remote_ip_prefix": cidr} if cidr else {})

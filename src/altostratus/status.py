@@ -6,7 +6,8 @@ from typing import Any
 
 import openstack
 
-from altostratus import cloud, credentials, heat, observed, services, stack, survey
+from altostratus import certificates, cloud, credentials, heat, observed, services, stack, survey
+from altostratus.certificates import Certificate
 from altostratus.model import CONTROL, Overcloud
 from altostratus.observed import Observed
 
@@ -35,6 +36,7 @@ class Status:
     instances: tuple[InstanceStatus, ...]
     endpoints: dict[str, str]
     credentials: str
+    certificates: tuple[Certificate, ...] = ()
 
 
 def read(overcloud: Overcloud) -> Status:
@@ -65,6 +67,7 @@ def read(overcloud: Overcloud) -> Status:
         ),
         endpoints=_endpoints(seen),
         credentials=f"{credentials.path()} (cloud: overcloud)" if seen.credentials else _MISSING,
+        certificates=seen.certificates,
     )
 
 
@@ -90,7 +93,25 @@ def to_text(status: Status) -> str:
         lines += table(rows)
     lines += [f"{name:12} {url}" for name, url in sorted(status.endpoints.items())]
     lines.append(f"credentials  {status.credentials}")
+    lines += certificate_lines(status.certificates)
+    lines += warnings(status.certificates)
     return "\n".join(lines) + "\n"
+
+
+def certificate_lines(found: tuple[Certificate, ...]) -> list[str]:
+    """The certificates of a cloud, one a line."""
+    return [
+        f"certificate  of the {one.name} until {one.until:%Y-%m-%d}, serial number {one.serial}"
+        for one in found
+    ]
+
+
+def warnings(
+    found: tuple[Certificate, ...], renewal: str = "./altostratus overcloud renew"
+) -> list[str]:
+    """What is not wrong yet, and the command that keeps it so."""
+    now = datetime.datetime.now(datetime.UTC)
+    return [f"warning: {text}; renew it: {renewal}" for text in certificates.ending(found, now)]
 
 
 def table(rows: list[tuple[str, ...]]) -> list[str]:

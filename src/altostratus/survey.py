@@ -58,7 +58,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     described = _stack(found) if found else None
     deployed = described.instances if described else {}
     servers = list(_own_servers(undercloud, overcloud.name))
-    networks = tuple(_networks(undercloud))
+    found_networks = tuple(networks(undercloud))
     specs = image_specs(overcloud)
     entry = credentials.read("overcloud")
     seen = observed.Observed(
@@ -67,13 +67,15 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         servers=_servers(servers, deployed),
         images=glance_images(undercloud),
         built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
-        networks=networks,
-        flavors=frozenset(flavor.name for flavor in undercloud.compute.flavors()),
+        networks=found_networks,
+        flavors=frozenset(flavor.name for flavor in flavors(undercloud)),
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
         providers=providers(undercloud, servers),
         machine_networks=machine_networks(),
         endpoints=_endpoints(deployed, secrets),
         credentials=_credentials_digest(entry) if entry else None,
+        certificates=certificates.described(secrets),
+        authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
     )
     return Survey(seen, secrets)
 
@@ -111,6 +113,11 @@ def glance_images(undercloud: Connection) -> dict[str, str]:
     }
 
 
+def flavors(undercloud: Connection) -> collections.abc.Iterator[Any]:
+    """All flavors, those included that only some projects may use."""
+    yield from undercloud.compute.flavors(is_public="None")
+
+
 def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -> bool:
     """Whether something listens there."""
     try:
@@ -127,7 +134,7 @@ def serves(connection: Connection) -> bool:
         answer = requests.get(url, timeout=_ANSWER_S, verify=connection.session.verify)
     except requests.RequestException:
         return False
-    return answer.status_code < requests.codes.server_error
+    return bool(answer.status_code < requests.codes.server_error)
 
 
 def _outputs(found: Any) -> dict[str, Any]:
@@ -183,7 +190,8 @@ def _servers(
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))
 
 
-def _networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+def networks(undercloud: Connection) -> collections.abc.Iterator[observed.NeutronNetwork]:
+    """The undercloud's networks, those of overclouds included."""
     cidrs: dict[str, list[ipaddress.IPv4Network]] = {}
     for subnet in undercloud.network.subnets(ip_version=4):
         cidrs.setdefault(subnet.network_id, []).append(ipaddress.IPv4Network(subnet.cidr))
@@ -323,9 +331,10 @@ def admin(
     auth_url: str, secrets: collections.abc.Mapping[str, str]
 ) -> collections.abc.Iterator[Connection]:
     """A connection as an overcloud's administrator, without an entry in clouds.yaml."""
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as authority:
-        authority.write(secrets.get(certificates.AUTHORITY, ""))
-        authority.flush()
+    authority = certificates.trusted(secrets)
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+        file.write(authority or "")
+        file.flush()
         yield openstack.connection.Connection(
             auth={
                 "auth_url": auth_url,
@@ -338,11 +347,11 @@ def admin(
             region_name=sections.REGION,
             identity_api_version="3",
             api_timeout=_OVERCLOUD_TIMEOUT_S,
-            cacert=authority.name if certificates.AUTHORITY in secrets else None,
+            cacert=file.name if authority else None,
         )
 
 
 def _credentials_digest(entry: dict[str, Any]) -> str:
     auth = entry["auth"]
-    authority = credentials.authority(entry)
+    authority = credentials.trusted(entry)
     return plan.credentials_digest(auth.get("auth_url", ""), auth.get("password", ""), authority)

@@ -6,6 +6,7 @@ configuration, and has ``baseline`` make what no service configures by itself.
 """
 
 import collections.abc
+import datetime
 import ipaddress
 import json
 import os
@@ -24,6 +25,7 @@ import docker.types
 from altostratus import (
     baseline,
     capabilities,
+    certificates,
     credentials,
     errors,
     images,
@@ -38,7 +40,7 @@ from altostratus import (
 
 CONTAINER = "altostratus-undercloud"
 NETWORK = "altostratus"
-BRIDGE = "alto0"
+BRIDGE = model.MACHINE_BRIDGE
 VOLUME = "altostratus-undercloud"
 IMAGE = "altostratus/undercloud"
 MANAGEMENT_CIDR = "192.168.23.0/24"
@@ -49,6 +51,7 @@ CONFIGURED = "/var/lib/altostratus/configured"
 FAILED = "/var/lib/altostratus/failed"
 CONFIGURE_S = 1500
 LAST_LINES = 25
+_SECRETS = "secrets.json"
 
 # How the kernel names the files of instances, relative to a volume that is gone.
 _OF_INSTANCES = re.compile(r"/(nova-[a-z]+/instances|state-disks)/.* \(deleted\)$")
@@ -62,18 +65,19 @@ def up(undercloud: model.Undercloud) -> None:
     archive = images.build(image)
     engine = _engine()
     tag = _load_image(engine, archive, images.digest(image))
-    tree = _write_metadata(undercloud)
+    tree, secrets = _write_metadata(undercloud)
     _create_network(engine)
     _start_container(engine, tag)
     _add_route(undercloud)
     _follow_configuration(engine, tree["altostratus"]["digest"])
     credentials.write(
         "undercloud",
-        auth_url=tree["identity"]["auth_url"],
+        auth_url=tree["keystone"]["public_url"],
         username="admin",
         password=tree["keystone"]["admin_password"],
         project="admin",
         registry=_registry(tree),
+        authority=certificates.trusted(secrets),
     )
     baseline.make(undercloud)
 
@@ -115,12 +119,25 @@ def status() -> str | None:
     return str(container.status)
 
 
+def shown_certificates() -> tuple[certificates.Certificate, ...]:
+    """The certificates of its front."""
+    return certificates.described(_known_secrets())
+
+
 def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
     """Replace this process by a shell in the undercloud instance."""
     if status() is None:
         raise errors.Error("there is no undercloud here", hint="./altostratus undercloud up")
     terminal = ["--tty"] if sys.stdin.isatty() else []
     os.execvp("docker", ["docker", "exec", "--interactive", *terminal, CONTAINER, *command])
+
+
+def execute(*command: str) -> None:
+    """Run a command in the undercloud instance; raises :class:`errors.Error` if it fails."""
+    code, output = _engine().containers.get(CONTAINER).exec_run(list(command))
+    if code:
+        said = output.decode(errors="replace").strip() if isinstance(output, bytes) else ""
+        raise errors.Error(f"{' '.join(command)} failed in the undercloud: {said}")
 
 
 def _engine() -> docker.DockerClient:
@@ -156,17 +173,26 @@ def _load_image(engine: docker.DockerClient, archive: pathlib.Path, digest: str)
     return tag
 
 
-def _write_metadata(undercloud: model.Undercloud) -> dict[str, Any]:
-    """The undercloud's metadata, with secrets made on the first run and kept on this machine only."""
+def _write_metadata(undercloud: model.Undercloud) -> tuple[dict[str, Any], dict[str, str]]:
+    """The undercloud's metadata, and its secrets: made on the first run, kept on this machine only."""
     folder = machine.state_dir() / "undercloud"
     (folder / "local-data").mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = folder / "secrets.json"
-    known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
-    generated = metadata.undercloud_secrets(known)
-    _write_private(kept, generated)
+    now = datetime.datetime.now(datetime.UTC)
+    generated = certificates.renewed(
+        metadata.undercloud_secrets(_known_secrets()),
+        undercloud.name,
+        [str(undercloud.control.address)],
+        now,
+    )
+    _write_private(folder / _SECRETS, generated)
     tree = metadata.undercloud(undercloud, generated)
     _write_private(folder / "local-data" / "undercloud.json", tree)
-    return tree
+    return tree, generated
+
+
+def _known_secrets() -> dict[str, str]:
+    kept = machine.state_dir() / "undercloud" / _SECRETS
+    return json.loads(kept.read_text()) if kept.exists() else {}
 
 
 def _registry(tree: dict[str, Any]) -> dict[str, str]:

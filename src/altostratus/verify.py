@@ -17,6 +17,15 @@ from altostratus.model import Overcloud
 _IMAGE_BYTES = 4 * 1024 * 1024
 _ANSWER_S = 15
 _STACK_S = 60
+_HYPERVISORS_S = 60
+_COMPUTE_S = 180
+_ON_COMPUTE_NODES = {
+    "nova-compute",
+    "neutron-openvswitch-agent",
+    "neutron-dhcp-agent",
+    "neutron-l3-agent",
+    "neutron-metadata-agent",
+}
 # Of a network without a router: it collides with nothing.
 _CIDR = "198.18.0.0/24"
 _SERVICE_TYPES = ("compute", "network", "image", "placement", "orchestration")
@@ -45,6 +54,8 @@ def overcloud(wanted: Overcloud) -> None:
         for name, (title, use) in _USES.items()
         if wanted.instance_of(name)
     ]
+    if wanted.instance_of("nova"):
+        checks.append(("machines' screens have a page", lambda: _consoles(connection)))
     if wanted.instance_of("horizon"):
         checks.append(("horizon lets its users in", lambda: _dashboard(connection, wanted)))
     _run("overcloud", checks)
@@ -128,12 +139,36 @@ def _image(connection: Connection) -> None:
         connection.image.delete_image(image.id, ignore_missing=True)
 
 
+def _secret(connection: Connection) -> None:
+    content = uuid.uuid4().hex
+    keys = connection.key_manager
+    secret: Any = keys.create_secret(
+        name=_name(), payload=content, payload_content_type="text/plain"
+    )
+    try:
+        found: Any = keys.get_secret(secret.secret_id)
+        if found.payload != content:
+            raise _Wrong("what came back is not the secret that was stored")
+    finally:
+        keys.delete_secret(secret.secret_id, ignore_missing=True)
+
+
 def _schedulers(connection: Connection) -> None:
     """Nova's parts that speak to one another over RabbitMQ and the database."""
     up = {found.binary for found in connection.compute.services() if found.state == "up"}
     missing = {"nova-conductor", "nova-scheduler"} - up
     if missing:
         raise _Wrong(f"not up: {', '.join(sorted(missing))}")
+
+
+def _consoles(connection: Connection) -> None:
+    """The page of noVNC, by the same way as Nova's API."""
+    api = connection.session.get_endpoint(service_type="compute", interface="public")
+    root = (api or "").rsplit(":", 1)[0]
+    url = f"{root}:{services.CONSOLES_PORT}/{services.CONSOLES_PAGE}"
+    answer = requests.get(url, timeout=_ANSWER_S, verify=connection.session.verify)
+    if not answer.ok or "noVNC" not in answer.text:
+        raise _Wrong(f"{url} answers {answer.status_code}")
 
 
 def _network(connection: Connection) -> None:
@@ -184,13 +219,28 @@ def _dashboard(connection: Connection, wanted: Overcloud) -> None:
     dashboard.login(url, auth["username"], auth["password"], connection.session.verify)
 
 
+def _compute_node(connection: Connection) -> None:
+    """Its compute process and agents, which report themselves alive a little later."""
+
+    def look() -> tuple[bool | None, str]:
+        found = connection.compute.services(binary="nova-compute")
+        up = {"nova-compute" for service in found if service.state == "up"}
+        up |= {agent.binary for agent in connection.network.agents() if agent.is_alive}
+        missing = sorted(_ON_COMPUTE_NODES - up)
+        return (None if missing else True), f"not alive: {', '.join(missing)}"
+
+    cloud.wait("a compute node", look, _COMPUTE_S)
+
+
 _Use = collections.abc.Callable[[Connection], None]
 _USES: dict[str, tuple[str, _Use]] = {
     "glance": ("an image comes back byte for byte", _image),
     "placement": ("placement knows what resources are", _resource_class),
+    "barbican": ("a secret is kept, and given back", _secret),
     "nova": ("nova's conductor and scheduler are up", _schedulers),
     "neutron": ("a network is made, and a port gets an address", _network),
     "heat": ("a stack is made", _stack),
+    "nova-compute": ("its compute node and the network agents there are up", _compute_node),
 }
 
 
@@ -206,11 +256,27 @@ def _computes(connection: Connection) -> None:
 
 
 def _traits(connection: Connection) -> None:
-    for name in hypervisors.names():
-        trait = hypervisors.entry(name).trait
-        response = connection.placement.get(
-            "/resource_providers", params={"required": trait}, microversion="1.39"
-        )
-        openstack.exceptions.raise_from_response(response)
-        if not response.json()["resource_providers"]:
-            raise _Wrong(f"no resource provider has the trait {trait}")
+    """Of each hypervisor: its compute process registers it a little after it is up itself.
+
+    A small node has no room for a share of each, and no process for those that have none.
+    """
+    hosts = {service.host for service in connection.compute.services(binary="nova-compute")}
+    names = [name for name in hypervisors.names() if any(one.endswith(f"-{name}") for one in hosts)]
+    wanted = [hypervisors.entry(name).trait for name in names]
+
+    def look() -> tuple[bool | None, str]:
+        missing = [trait for trait in wanted if not _is_provided(connection, trait)]
+        return (None if missing else True), f"no resource provider has {', '.join(missing)}"
+
+    cloud.wait("registering the hypervisors", look, _HYPERVISORS_S)
+
+
+def _is_provided(connection: Connection, trait: str) -> bool:
+    response = connection.placement.get(
+        "/resource_providers", params={"required": trait}, microversion="1.39"
+    )
+    # Placement knows a trait when the first provider has it.
+    if response.status_code == requests.codes.bad_request:
+        return False
+    openstack.exceptions.raise_from_response(response)
+    return bool(response.json()["resource_providers"])

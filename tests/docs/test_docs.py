@@ -85,6 +85,24 @@ def test_the_specification_names_files_and_tests_that_exist() -> None:
     assert [span for span in named if not _exists(span)] == []
 
 
+def test_the_worked_example_shows_what_is_in_the_repository() -> None:
+    page = (_DOCS / "howto" / "add-a-service.md").read_text()
+    places = ["elements/barbican", "releases/2026.2/barbican.in", "src/altostratus/services.py"]
+    named = [path for place in places for path in _files(_ROOT / place)]
+    lines = {line.strip() for path in named for line in path.read_text().splitlines()}
+    shown = [line.strip() for block in _FENCE.finditer(page) for line in block[0].split("\n")[1:-1]]
+    assert shown
+    assert [line for line in shown if line and line not in lines] == []
+    element = _ROOT / "elements" / "barbican"
+    listed = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert sorted(listed) == [str(path.relative_to(element)) for path in _files(element)]
+
+
+def _files(place: pathlib.Path) -> list[pathlib.Path]:
+    found = [place] if place.is_file() else sorted(place.rglob("*"))
+    return [path for path in found if path.is_file()]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -305,6 +305,13 @@ def new_instance(metadata: dict[str, str] | None = None, **changes: Any) -> Any:
     return objects.Instance(**{**values, **changes})
 
 
+def privileged_instance() -> Any:
+    """Return an instance whose flavor allows it all."""
+    instance = new_instance()
+    instance.flavor.extra_specs = {"altostratus:privileged": "true"}
+    return instance
+
+
 def new_vif(
     number: int = 1,
     *,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import IMAGE, World, admin, new_instance, new_vif
+from conftest import IMAGE, World, admin, new_instance, new_vif, privileged_instance
 from doubles import docker_archive
 from nova import exception, objects
 from nova.compute import power_state
@@ -383,3 +383,23 @@ def test_image_that_the_registry_lacks_fails_the_build(fake_world: World, settin
     with pytest.raises(exception.NotFound, match="manifest"):
         fake_world.spawn(instance)
     assert nothing_is_left(fake_world, instance)
+
+
+def test_only_a_flavor_makes_an_instance_privileged(fake_world: World) -> None:
+    """Neither its own metadata nor its image's properties, which users set."""
+    word = "altostratus:privileged"
+    usual = new_instance({word: "true"}, system_metadata={f"image_{word}": "true"})
+    privileged = privileged_instance()
+    fake_world.spawn(usual)
+    assert "--with-sysfs" not in fake_world.root.commands[-1]
+    fake_world.spawn(privileged)
+    assert "--with-sysfs" in fake_world.root.commands[-1]
+    host = fake_world.container(usual).config["HostConfig"]
+    assert (host["CapDrop"], host["Privileged"]) == (["ALL"], False)
+    assert "SYS_ADMIN" not in host["CapAdd"]
+    assert not {"Devices", "MaskedPaths", "ReadonlyPaths"} & host.keys()
+    assert not any("unconfined" in option for option in host["SecurityOpt"])
+    host = fake_world.container(privileged).config["HostConfig"]
+    assert "seccomp=unconfined" in host["SecurityOpt"]
+    # It stays in its user namespace, where there is one.
+    assert (host["Privileged"], host.get("UsernsMode")) == (False, None)

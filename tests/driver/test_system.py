@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World, admin, new_instance, new_vif
+from conftest import World, admin, new_instance, new_vif, privileged_instance
 from nova.network import model
 
 pytestmark = pytest.mark.real
@@ -109,6 +109,16 @@ def test_root_is_not_the_machine_s_where_the_engine_maps_users(world: World) -> 
     world.spawn(instance)
     pid = world.driver.engine.get(instance.uuid).pid
     assert Path(f"/proc/{pid}").stat().st_uid == world.driver.about.user_base
+
+
+def test_privileged_instance_has_network_namespaces_of_its_own(world: World) -> None:
+    instance = privileged_instance()
+    world.spawn(instance)
+    wait_for_system(instance)
+    inside(instance, "ip", "netns", "add", "router")
+    forward = "/proc/sys/net/ipv4/ip_forward"
+    inside(instance, "ip", "netns", "exec", "router", "sh", "-c", f"echo 1 > {forward}")
+    inside(instance, "test", "-c", "/dev/net/tun")
 
 
 def test_instance_is_bound_to_its_flavor(world: World) -> None:

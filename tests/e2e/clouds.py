@@ -1,7 +1,6 @@
 """What the end-to-end tests use the two clouds with: the same commands as an operator."""
 
 import collections.abc
-import contextlib
 import functools
 import json
 import os
@@ -27,7 +26,7 @@ SHORTEST_SECRET = 16
 
 def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
     """Run the launcher; the completed process, whose output is text."""
-    if {"deploy", "delete", "devtest"} & {*arguments}:
+    if {"deploy", "delete", "devtest", "renew"} & {*arguments}:
         addresses.cache_clear()
         secrets_of.cache_clear()
     done = subprocess.run(
@@ -44,14 +43,18 @@ def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) 
 
 def kill_during(step: str, *arguments: str) -> None:
     """Run the launcher and kill it, with all that it started, a moment after a step begins."""
-    with running_to(step, *arguments) as running:
+
+    def kill(running: subprocess.Popen[str]) -> None:
         time.sleep(INTO_STEP_S)
         os.killpg(running.pid, signal.SIGKILL)
 
+    do_during(step, kill, *arguments)
 
-@contextlib.contextmanager
-def running_to(step: str, *arguments: str) -> collections.abc.Iterator["subprocess.Popen[str]"]:
-    """The launcher from where a step begins; what it says from there on is left to be read."""
+
+def do_during(
+    step: str, act: collections.abc.Callable[[subprocess.Popen[str]], None], *arguments: str
+) -> tuple[int, str]:
+    """Run the launcher, and do something when a step begins; its exit status, and what it said."""
     with subprocess.Popen(
         [str(ROOT / "altostratus"), *arguments],
         cwd=ROOT,
@@ -62,13 +65,14 @@ def running_to(step: str, *arguments: str) -> collections.abc.Iterator["subproce
     ) as running:
         assert running.stdout is not None
         said = []
+        acted = False
         for line in running.stdout:
             said.append(line)
-            if f"...  {step}" in line:
-                yield running
-                break
-        else:
-            raise AssertionError(f"{arguments} never came to {step!r}:\n{''.join(said)}")
+            if not acted and f"...  {step}" in line:
+                acted = True
+                act(running)
+    assert acted, f"{arguments} never came to {step!r}:\n{''.join(said)}"
+    return running.returncode, "".join(said)
 
 
 def openstack(cloud: str, *arguments: str) -> Any:
@@ -122,13 +126,13 @@ def secrets_of(instance: str) -> frozenset[str]:
 
 def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
     """What a script prints that root runs in an instance, over ssh."""
-    done = at(addresses()[instance], script, stdin)
+    done = ssh(addresses()[instance], script, stdin)
     assert done.returncode == 0, f"{instance}: {script}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
-def at(address: str, script: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
-    """Have root run a script at an address, over ssh."""
+def ssh(address: str, script: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a script as root of the instance at an address."""
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=10"]
     return subprocess.run(
         [

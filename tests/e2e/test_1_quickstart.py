@@ -39,6 +39,12 @@ def test_undercloud_has_a_hypervisor_of_each_type() -> None:
     }
 
 
+def test_probe_for_hardware_virtualisation_knows_a_kernel_that_boots() -> None:
+    device = ("env", "KVM_DEVICE=/dev/null")
+    found = json.loads(clouds.in_undercloud(*device, "probe-virtualization", "tcg"))["libvirt"]
+    assert found["reason"] == "a kernel booted with hardware virtualisation"
+
+
 def test_hypervisors_share_the_machine() -> None:
     totals: collections.Counter[str] = collections.Counter()
     for provider in clouds.openstack("undercloud", "resource", "provider", "list"):

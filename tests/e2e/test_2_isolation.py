@@ -4,7 +4,9 @@ import functools
 import json
 
 import pytest
+import requests
 
+from altostratus import credentials
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -15,6 +17,12 @@ OPEN = ("192.168.24.1:5000", "192.168.24.1:8004", "169.254.169.254:80")
 # MariaDB, RabbitMQ and its port mapper, OVSDB, OpenFlow, libvirt, Docker, the registry, ssh, the other APIs.
 CLOSED_PORTS = (3306, 5672, 25672, 4369, 6640, 6633, 16509, 16514, 2375, 2376, 5005, 22)
 CLOSED_APIS = (9292, 8774, 8775, 8778, 9696)
+PORTS = (22, 3306, 5000, 9292)
+LETS_IN = {
+    "database": {"control": {22}, "internal_api": {3306}},
+    "identity": {"control": {22, 5000}, "internal_api": {5000}},
+    "images": {"control": {22, 9292}, "internal_api": {9292}},
+}
 
 PROBE = """
 import concurrent.futures, json, socket, sys
@@ -40,6 +48,40 @@ def test_instance_reaches_only_identity_orchestration_and_metadata(instance: str
         clouds.in_instance(instance, f"python3 -c '{PROBE}'", stdin=json.dumps([*OPEN, *closed]))
     )
     assert {place for place, answers in found.items() if answers} == set(OPEN)
+
+
+@pytest.mark.parametrize("source", INSTANCES)
+def test_instance_lets_in_what_its_services_are_for(source: str) -> None:
+    others = [one for one in clouds.status()["instances"] if one["name"] != source]
+    addresses = {(one["name"], name): at for one in others for name, at in one["addresses"].items()}
+    places = [f"{address}:{port}" for address in addresses.values() for port in PORTS]
+    found = json.loads(
+        clouds.in_instance(source, f"python3 -c '{PROBE}'", stdin=json.dumps(places))
+    )
+    assert {place for place, answers in found.items() if answers} == {
+        f"{addresses[name, network]}:{port}"
+        for (name, network) in addresses
+        for port in LETS_IN[name][network]
+    }
+
+
+def test_the_undercloud_is_asked_by_tls_alone() -> None:
+    entry = credentials.read("undercloud")
+    assert entry is not None
+    endpoints = clouds.openstack("undercloud", "endpoint", "list", "--interface", "public")
+    urls = [entry["auth"]["auth_url"], *(one["URL"].split("%")[0] for one in endpoints)]
+    for url in urls:
+        assert requests.get(url, timeout=30, verify=entry["cacert"]).status_code < 500, url
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(url, timeout=30, verify=requests.certs.where())
+        with pytest.raises(requests.exceptions.ConnectionError):
+            requests.get(url.replace("https:", "http:"), timeout=30)
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_instance_asks_the_undercloud_by_tls(instance: str) -> None:
+    asked = clouds.in_instance(instance, "grep ^auth_url /etc/os-collect-config.conf")
+    assert "= https://192.168.24.1:5000/" in asked
 
 
 @pytest.mark.parametrize("instance", INSTANCES)

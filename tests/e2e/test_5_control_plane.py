@@ -1,17 +1,24 @@
 """The whole control plane: each service in an instance of its own, and all of them in one."""
 
+import collections.abc
+import contextlib
 import json
+import pathlib
+import ssl
+import threading
 import urllib.parse
 
 import pytest
 import requests
+from cryptography import x509
 
 from altostratus import credentials, survey
-from tests.e2e import clouds
+from tests.e2e import browser, clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
 EXAMPLES = clouds.ROOT / "examples"
+SCREENSHOTS = clouds.ROOT / "build" / "screenshots"
 LARGEST_BASE_MIB = 90
 SERVICES = {
     "keystone",
@@ -72,6 +79,23 @@ def test_only_the_clouds_own_authority_is_trusted_at_the_front() -> None:
 
 
 @pytest.mark.turn("isolated")
+def test_dashboard_lets_a_browser_in(tmp_path: pathlib.Path) -> None:
+    entry = credentials.read("overcloud")
+    assert entry is not None
+    url = clouds.status(str(EXAMPLES / "isolated.yaml"))["endpoints"]["horizon"]
+    username, password = entry["auth"]["username"], entry["auth"]["password"]
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with browser.opened(tmp_path, entry["cacert"]) as chromium:
+        browser.log_in(chromium, url, username, "guessed")
+        assert "Invalid credentials" in browser.text_of(chromium, ".alert-danger, .errorlist")
+        chromium.save_screenshot(str(SCREENSHOTS / "horizon-refuses.png"))
+        browser.log_in(chromium, url, username, password)
+        assert "Overview" in browser.text_of(chromium, ".page-header")
+        assert username in browser.text_of(chromium, ".navbar-right")
+        chromium.save_screenshot(str(SCREENSHOTS / "horizon-overview.png"))
+
+
+@pytest.mark.turn("isolated")
 def test_services_have_accounts_of_their_own() -> None:
     """Neither RabbitMQ's instance nor another service's lets one in with what is not its own."""
     users = clouds.in_instance("messaging", "rabbitmqctl -q list_permissions -p nova")
@@ -116,6 +140,79 @@ def test_memory_of_an_instance_beside_its_service() -> None:
         for one in clouds.status(str(EXAMPLES / "isolated.yaml"))["instances"]
     }
     assert max(taken.values()) <= LARGEST_BASE_MIB, json.dumps(taken)
+
+
+@pytest.mark.turn("isolated")
+@pytest.mark.parametrize("options", [(), ("--authority",)], ids=["front", "authority"])
+def test_certificate_is_renewed_while_requests_go_on(
+    options: tuple[str, ...], tmp_path: pathlib.Path
+) -> None:
+    """Seen by clients that know no more than the authority of before."""
+    file = str(EXAMPLES / "isolated.yaml")
+    entry = credentials.read("overcloud")
+    assert entry is not None
+    known = tmp_path / "ca.pem"
+    known.write_text(credentials.trusted(entry) or "")
+    url = entry["auth"]["auth_url"]
+    before = _serial_shown(url)
+    with _asking(url, known) as (answered, failed):
+        clouds.altostratus("overcloud", "renew", file, *options, timeout_s=clouds.DEPLOY_S)
+        shown = _serial_shown(url)
+    assert failed == []
+    assert min(answered.values()) > 100
+    told = {one["name"]: one["serial"] for one in clouds.status(file)["certificates"]}
+    assert shown == told["front"] != before
+    assert requests.get(url, timeout=10, verify=entry["cacert"]).ok
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy", file).stdout
+
+
+@pytest.mark.turn("isolated")
+def test_only_root_reads_the_key_of_the_front() -> None:
+    assert clouds.in_instance("front", "stat -c %a:%U /etc/haproxy/front.pem") == "600:root\n"
+    script = (
+        "{ journalctl; ps -eww -o args; cat /run/altostratus/refresh.log; } > /run/told;"
+        " grep -cFf /dev/stdin /run/told || true; rm /run/told"
+    )
+    secrets = "\n".join(clouds.secrets_of("front"))
+    assert clouds.in_instance("front", script, stdin=secrets) == "0\n"
+
+
+def _serial_shown(url: str) -> str:
+    place = urllib.parse.urlsplit(url)
+    assert place.hostname is not None
+    shown = ssl.get_server_certificate((place.hostname, place.port or 443))
+    return f"{x509.load_pem_x509_certificate(shown.encode()).serial_number:X}"
+
+
+@contextlib.contextmanager
+def _asking(
+    url: str, authority: pathlib.Path
+) -> collections.abc.Iterator[tuple[dict[str, int], list[str]]]:
+    """Ask without a pause, each time anew and over a connection that is kept: how many answers
+    there were, and what failed."""
+    answered = {"anew": 0, "kept": 0}
+    failed: list[str] = []
+    done = threading.Event()
+
+    def ask(kind: str) -> None:
+        kept = requests.Session()
+        while not done.is_set():
+            try:
+                get = kept.get if kind == "kept" else requests.get
+                get(url, timeout=30, verify=str(authority)).raise_for_status()
+                answered[kind] += 1
+            except requests.RequestException as exc:
+                failed.append(f"{kind}: {exc}")
+
+    threads = [threading.Thread(target=ask, args=(kind,)) for kind in answered]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered, failed
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 PSS = """python3 - <<'PROGRAM'

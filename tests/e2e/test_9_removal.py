@@ -21,8 +21,9 @@ def test_delete_leaves_nothing_in_the_undercloud() -> None:
     networks = clouds.openstack("undercloud", "network", "list")
     assert [one["Name"] for one in networks] == ["control"]
     assert clouds.in_undercloud("docker", "ps", "--all", "--quiet") == ""
-    domains = clouds.in_undercloud("virsh", "--connect", "lxc:///system", "list", "--all", "--name")
-    assert domains.strip() == ""
+    for kind in ("lxc", "qemu"):
+        virsh = ("virsh", "--connect", f"{kind}:///system")
+        assert clouds.in_undercloud(*virsh, "list", "--all", "--name").strip() == ""
     loops = clouds.in_undercloud("losetup", "--list", "--noheadings", "--output", "BACK-FILE")
     assert [file for file in loops.splitlines() if OURS.search(file)] == []
     assert clouds.in_undercloud("find", "/mnt/state/state-disks", "-name", "*.img") == ""

@@ -193,6 +193,48 @@ def test_root_can_log_in_with_a_key_only(root: dict[str, bytes]) -> None:
     assert b"PasswordAuthentication no" in sshd
 
 
+def test_journal_and_log_files_are_limited(root: dict[str, bytes]) -> None:
+    journal = b"".join(
+        content
+        for name, content in root.items()
+        if re.match(r"/etc/systemd/journald\.conf\.d/.+\.conf$", name)
+    )
+    assert {b"Storage=volatile", b"RuntimeMaxUse=32M", b"SystemMaxUse=64M"} <= set(journal.split())
+    assert "/usr/sbin/logrotate" in root
+    assert "/etc/systemd/system/timers.target.wants/logrotate.timer" in root
+    assert b"\nOnCalendar=hourly" in _drop_in(root, "logrotate.timer")
+    assert b"/etc/log-limits.conf" in _drop_in(root, "logrotate.service")
+
+
+def _drop_in(root: dict[str, bytes], unit: str) -> bytes:
+    return root[f"/etc/systemd/system/{unit}.d/10-log-limits.conf"]
+
+
+def test_large_log_files_are_rotated(spec: images.ImageSpec, tmp_path: pathlib.Path) -> None:
+    subprocess.run(["tar", "-C", tmp_path, "-xf", images.root_paths(spec)[-1]], check=True)
+    log = tmp_path / "var" / "log" / "cloud-init.log"
+    for number in range(4):
+        log.write_bytes(os.urandom(9 * 1024 * 1024))
+        rotate = ["chroot", tmp_path, "/usr/sbin/logrotate", "/etc/log-limits.conf"]
+        done = subprocess.run(rotate, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert log.stat().st_size == 0
+        kept = sorted(path.name for path in log.parent.glob("cloud-init.log.*"))
+        assert kept == ["cloud-init.log.1.gz", "cloud-init.log.2.gz"][: number + 1]
+
+
+def test_machines_have_a_time_client_and_containers_none(root: dict[str, bytes]) -> None:
+    client = "lib/systemd/systemd-timesyncd"
+    assert not [name for name in root if name.endswith(client)]
+    machine_spec = images.wanted(("mariadb",), "kvm")
+    images.build(machine_spec)
+    with tarfile.open(images.root_paths(machine_spec)[-1]) as tar:
+        names = {member.name.removeprefix("./").removeprefix("usr/") for member in tar}
+    assert client in names
+    wanted = "etc/systemd/system/sysinit.target.wants/systemd-timesyncd.service"
+    assert wanted not in names
+
+
 def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
     image = images.build(images.wanted(("mariadb",), "lxc"))
     check = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)

@@ -9,6 +9,7 @@ import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 ELEMENTS = REPOSITORY / "elements"
+FOLDERS = ("elements", "tests/fake_hypervisor/elements")
 
 
 def is_shell(path: pathlib.Path) -> bool:
@@ -17,7 +18,7 @@ def is_shell(path: pathlib.Path) -> bool:
 
 
 def scripts() -> list[str]:
-    folders = (ELEMENTS, REPOSITORY / "tools")
+    folders = [REPOSITORY / name for name in (*FOLDERS, "tools")]
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     return [str(path.relative_to(REPOSITORY)) for path in files if is_shell(path)]
 
@@ -38,8 +39,9 @@ def lint(*command: str, **environment: str) -> None:
     assert done.returncode == 0, "\n".join(line for line in said if not line.startswith(quiet))
 
 
-def test_elements_pass_dib_lint() -> None:
-    lint("dib-lint", ELEMENTS_DIR="elements", LIB_DIR="elements")
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_elements_pass_dib_lint(folder: str) -> None:
+    lint("dib-lint", ELEMENTS_DIR=folder, LIB_DIR=folder)
 
 
 def test_scripts_pass_shellcheck() -> None:

@@ -162,9 +162,9 @@ def deployed(overcloud: Overcloud) -> Observed:
         ),
         flavors=frozenset(stack.flavor(one) for one in overcloud.instances),
         has_keypair=True,
-        endpoints={entry["name"]: entry["public_url"] for entry in entries},
+        endpoints={one["name"]: one["public_url"] for one in entries if "public_url" in one},
         credentials=plan.credentials_digest(
-            url, secrets["admin_password"], secrets.get(certificates.AUTHORITY)
+            url, secrets["admin_password"], certificates.trusted(secrets)
         ) if url else None,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ _LAYERS = (
     {"__main__"},
     {"cli"},
     {"cli_image", "virtualization"},
-    {"deploy", "undercloud", "node", "status", "verify", "failures"},
+    {"deploy", "undercloud", "node", "reach", "status", "tempest", "verify", "failures"},
     {"baseline", "dashboard", "glance", "networks", "survey", "keypair", "heat", "lock"},
     {"check", "plan"},
     {"room"},
@@ -23,9 +23,9 @@ _LAYERS = (
     {"metadata", "spec", "observed", "heatenv"},
     {"inventory"},
     {"images", "sections"},
-    {"certificates", "hypervisors", "services", "seal", "yamlfile"},
+    {"certificates", "hypervisors", "services", "seal", "tempest_conf", "yamlfile"},
     {"model"},
-    {"archive", "rootfs", "sbom", "snapshot"},
+    {"archive", "guest", "rootfs", "sbom", "snapshot"},
     {"layers"},
     {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials"},
@@ -37,7 +37,8 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "certificates", "check", "errors", "heatenv", "hypervisors", "metadata", "model",
-    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "yamlfile",
+    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "tempest_conf",
+    "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",

@@ -1,7 +1,10 @@
 """The certificates of an overcloud: a client that knows its authority trusts them, while they last."""
 
+import collections.abc
 import datetime
 import ipaddress
+import pathlib
+import ssl
 
 import pytest
 from cryptography import x509
@@ -25,6 +28,10 @@ def secrets() -> dict[str, str]:
 
 def _read(secrets: dict[str, str], name: str) -> x509.Certificate:
     return x509.load_pem_x509_certificate(secrets[name].encode())
+
+
+def _anew(secrets: dict[str, str], *names: str, later: int = 1) -> dict[str, str]:
+    return certificates.renewed(secrets, "demo", _ADDRESSES, _NOW + _days(later), names)
 
 
 def _verify(secrets: dict[str, str], address: str, now: datetime.datetime = _NOW) -> None:
@@ -90,7 +97,7 @@ def test_an_authority_that_ends_is_replaced_together_with_what_it_signed(
 ) -> None:
     later = _NOW + _days(3650 - 29)
     new = certificates.renewed(secrets, "demo", _ADDRESSES, later)
-    changed = {name for name in new if new[name] != secrets[name]}
+    changed = {name for name in secrets if new[name] != secrets[name]}
     assert changed == {certificates.AUTHORITY, certificates.AUTHORITY_KEY, certificates.FRONT}
     _verify(new, _ADDRESSES[0], later)
 
@@ -99,3 +106,105 @@ def test_no_certificate_outlasts_its_authority(secrets: dict[str, str]) -> None:
     new = certificates.renewed(secrets, "demo", _ADDRESSES, _NOW + _days(3600))
     authority, front = (_read(new, name) for name in (certificates.AUTHORITY, certificates.FRONT))
     assert front.not_valid_after_utc == authority.not_valid_after_utc
+
+
+def test_a_front_is_renewed_when_it_is_asked_for(secrets: dict[str, str]) -> None:
+    new = _anew(secrets, certificates.FRONT)
+    assert {name for name in new if new[name] != secrets[name]} == {certificates.FRONT}
+    _verify(new, _ADDRESSES[0], _NOW + _days(1))
+    serials = [certificates.described(one)[0].serial for one in (secrets, new)]
+    assert serials[0] != serials[1]
+    assert certificates.trusted(new) == secrets[certificates.AUTHORITY]
+
+
+def _handshake(trusted: str | None, secrets: dict[str, str], folder: pathlib.Path) -> None:
+    """Let a client that trusts this speak with the front, as OpenSSL does it."""
+    file = folder / "front.pem"
+    file.write_text(secrets[certificates.FRONT])
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(file)
+    client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_side.verify_flags |= ssl.VERIFY_X509_STRICT
+    client_side.load_verify_locations(cadata=trusted)
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_side.wrap_bio(back, there, server_hostname=_ADDRESSES[0])
+    server = server_side.wrap_bio(there, back, server_side=True)
+    for _ in range(2):
+        for one in (client, server):
+            try:
+                one.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    assert client.version() is not None
+
+
+@pytest.fixture
+def today() -> collections.abc.Iterator[dict[str, str]]:
+    """Certificates that last now: OpenSSL knows the time."""
+    yield certificates.renewed({}, "demo", _ADDRESSES, datetime.datetime.now(datetime.UTC))
+
+
+def _anew_today(secrets: dict[str, str], *names: str) -> dict[str, str]:
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)
+    return certificates.renewed(secrets, "demo", _ADDRESSES, later, names)
+
+
+def test_clients_of_both_authorities_trust_the_front_of_the_new_one(
+    today: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    new = _anew_today(today, certificates.AUTHORITY)
+    assert new[certificates.AUTHORITY] != today[certificates.AUTHORITY]
+    _handshake(today[certificates.AUTHORITY], new, tmp_path)
+    _handshake(new[certificates.AUTHORITY], new, tmp_path)
+    _handshake(certificates.trusted(new), new, tmp_path)
+    # Told of the new authority early, a client still trusts what the front shows until then.
+    _handshake(certificates.trusted(new), today, tmp_path)
+    again = _anew_today(new, certificates.FRONT)
+    _handshake(today[certificates.AUTHORITY], again, tmp_path)
+
+
+def test_an_authority_renewed_twice_is_no_longer_trusted(
+    today: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    once = _anew_today(today, certificates.AUTHORITY)
+    twice = _anew_today(once, certificates.AUTHORITY)
+    _handshake(once[certificates.AUTHORITY], twice, tmp_path)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _handshake(today[certificates.AUTHORITY], twice, tmp_path)
+    assert today[certificates.AUTHORITY] not in (certificates.trusted(twice) or "")
+
+
+def test_an_authority_that_ended_is_not_trusted_through_the_next(
+    secrets: dict[str, str],
+) -> None:
+    new = _anew(secrets, later=3651)
+    assert certificates.trusted(new) == new[certificates.AUTHORITY]
+    assert new[certificates.FRONT].count("BEGIN CERTIFICATE") == 1
+
+
+def test_an_overlap_ends_with_the_authority_before(secrets: dict[str, str]) -> None:
+    new = _anew(secrets, certificates.AUTHORITY, later=3600)
+    assert new[certificates.FRONT].count("BEGIN CERTIFICATE") == 2
+    later = _anew(new, later=3600 + 340)
+    assert later[certificates.FRONT].count("BEGIN CERTIFICATE") == 1
+    assert certificates.trusted(later) == new[certificates.AUTHORITY]
+
+
+@pytest.mark.parametrize(
+    ("later", "words"),
+    [
+        (0, []),
+        (334, []),
+        (335, ["the certificate of the front ends on 2027-11-23, in 30 days"]),
+        (364, ["the certificate of the front ends on 2027-11-23, in 1 day"]),
+        (365, ["the certificate of the front ended on 2027-11-23"]),
+    ],
+)
+def test_certificates_that_end_within_30_days_are_named(
+    secrets: dict[str, str], later: int, words: list[str]
+) -> None:
+    assert certificates.ending(certificates.described(secrets), _NOW + _days(later)) == words
+
+
+def test_the_longest_name_of_a_cloud_fits() -> None:
+    certificates.renewed({}, "a" * 32, _ADDRESSES, _NOW)

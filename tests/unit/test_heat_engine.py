@@ -1,16 +1,19 @@
 """The pinned release's own Heat engine reads the stack, without a cloud and a database."""
 
+import base64
 import json
 import pathlib
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from altostratus import deploy, spec
 from tests.unit import golden
 
 _ROOT = pathlib.Path(__file__).parents[2]
+_AUTHORITY = "-----BEGIN CERTIFICATE-----\nthe undercloud's\n-----END CERTIFICATE-----\n"
 
 # In a process of its own: importing Heat's engine patches and warns.
 _PROGRAM = """
@@ -58,7 +61,9 @@ def read_by_heat() -> dict[str, dict[str, object]]:
     made = golden.make_plan(overcloud, observed)
     digests = {name: image.digest for name, image in made.images.items()}
     secrets = golden.fixed_secrets(overcloud)
-    inputs = golden.stack.Inputs(overcloud, made.addresses, digests, secrets, deploy.templates())
+    inputs = golden.stack.Inputs(
+        overcloud, made.addresses, digests, secrets, deploy.templates(), _AUTHORITY
+    )
     ids = dict.fromkeys(digests.values(), "an-id")
     request = golden.stack.render(inputs, ids, ["database"])
     done = subprocess.run(
@@ -107,3 +112,13 @@ def test_user_data_writes_the_seal_key(read_by_heat: dict[str, dict[str, object]
     assert "/etc/altostratus/seal.key" in user_data
     assert "SEAL_KEY" not in user_data
     assert read_by_heat["identity"]["hidden"] == ["seal_key"]
+
+
+def test_user_data_writes_what_the_undercloud_is_trusted_by(
+    read_by_heat: dict[str, dict[str, object]],
+) -> None:
+    user_data = yaml.safe_load(str(read_by_heat["identity"]["user_data"]))
+    path = "/usr/local/share/ca-certificates/altostratus-undercloud.crt"
+    (written,) = [one for one in user_data["write_files"] if one["path"] == path]
+    assert written["encoding"] == "b64"
+    assert base64.b64decode(written["content"]).decode() == _AUTHORITY

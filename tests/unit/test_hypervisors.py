@@ -1,22 +1,30 @@
 """How a machine is shared among the hypervisors, and what one more of them takes."""
 
-import pytest
+import pathlib
+import re
+import shutil
 
-from altostratus import errors, hypervisors, images, metadata, plan, spec, stack
-from altostratus.hypervisors import Entry, ImageForm, Need
+import pytest
+import yaml
+
+from altostratus import (
+    certificates,
+    deploy,
+    errors,
+    hypervisors,
+    images,
+    metadata,
+    plan,
+    rootfs,
+    spec,
+    stack,
+)
+from altostratus.hypervisors import Need
 from altostratus.model import Hypervisor, Share, Undercloud
+from tests import fake_hypervisor
 from tests.unit import golden
 
 DOCKER, LXC, KVM = map(Hypervisor, ("docker", "lxc", "kvm"))
-FAKE = Entry(
-    hypervisor_type="fake",
-    image_form=ImageForm.FILE_SYSTEM,
-    container_format="bare",
-    trait="CUSTOM_HYPERVISOR_FAKE",
-    template="fake.yaml",
-    server="fake_server",
-    compute_driver="fake.FakeDriver",
-)
 CLOUD = """
 overcloud: demo
 instances:
@@ -68,13 +76,30 @@ def test_shares_that_are_wanted_do_not_exceed_it_either(wanted: hypervisors.Need
 
 def test_what_is_wanted_is_given_and_the_rest_split_evenly() -> None:
     docker, *others = hypervisors.shares(28 * 1024, 62, 3, {DOCKER: Need(10 * 1024, 24)})
-    assert (docker.memory_mib, docker.disk_gib) == (14 * 1024, 30)
-    assert {(one.memory_mib, one.disk_gib) for one in others} == {(4 * 1024, 6)}
+    assert (docker.memory_mib, docker.disk_gib) == (14 * 1024, 31)
+    assert {(one.memory_mib, one.disk_gib) for one in others} == {(4 * 1024, 7)}
 
 
 def test_the_smallest_machine_has_the_hypervisor_that_is_wanted() -> None:
     shares = hypervisors.shares(11674, 25, 2, {KVM: Need(1024, 2)})
     assert KVM in [share.hypervisor for share in shares]
+
+
+def test_hypervisors_that_nobody_wants_give_way() -> None:
+    """Rather than have a process that cannot start, or too little for what is wanted."""
+    (docker,) = hypervisors.shares(24 * 1024, 38, 2, {DOCKER: Need(9216, 22)})
+    assert (docker.hypervisor, docker.memory_mib, docker.disk_gib) == (DOCKER, 18 * 1024, 22)
+    docker, lxc = hypervisors.shares(24 * 1024, 44, 2, {DOCKER: Need(9216, 22)})
+    assert docker.disk_gib >= 22
+    assert lxc.disk_gib >= 1
+
+
+def test_shares_divided_anew_leave_a_floor() -> None:
+    kept = (Share(DOCKER, 8000, 12, 1), Share(LXC, 8000, 12, 1))
+    assert hypervisors.fit(kept, {DOCKER: Need(9000, 23)}) == (
+        Share(DOCKER, 9000 + 3244, 23, 1),
+        Share(LXC, 512 + 3244, 1, 1),
+    )
 
 
 def test_shares_that_suffice_are_kept() -> None:
@@ -92,7 +117,7 @@ def test_shares_that_do_not_suffice_are_divided_anew() -> None:
 
 def test_shares_are_read_back_from_the_metadata_they_are_in() -> None:
     shares = hypervisors.shares(24000, 48, 2, {})
-    tree = metadata.undercloud(Undercloud(shares), metadata.undercloud_secrets({}))
+    tree = metadata.undercloud(Undercloud(shares), undercloud_secrets())
     assert metadata.shares_of(tree) == shares
 
 
@@ -100,7 +125,8 @@ def test_shares_are_read_back_from_the_metadata_they_are_in() -> None:
 def test_another_hypervisor_is_one_entry_and_one_template() -> None:
     overcloud = spec.parse(CLOUD, "overcloud.yaml", "fake")
     observed = golden.empty_undercloud()
-    templates = {**golden.TEMPLATES, FAKE.template: "the template of fake\n"}
+    template = fake_hypervisor.TEMPLATE.read_text()
+    templates = {**deploy.templates(), fake_hypervisor.ENTRY.template: template}
     wanted, secrets = golden.fixed_images(overcloud), golden.fixed_secrets(overcloud)
     made = plan.make(overcloud, observed, wanted, secrets, templates)
     assert "altostratus-mariadb-fake" in plan.to_text(made)
@@ -114,22 +140,66 @@ def test_another_hypervisor_is_one_entry_and_one_template() -> None:
             "fake_server": {"restricted_actions": "replace"},
         },
     }
-    assert request.files == {"fake.yaml": "the template of fake\n"}
+    assert request.files == {"fake.yaml": template}
     assert images.path(images.wanted(("mariadb",), "fake")).suffix == ".raw"
 
 
+def test_its_provider_template_is_like_the_others() -> None:
+    other = yaml.safe_load(deploy.templates()["docker.yaml"])
+    template = yaml.safe_load(fake_hypervisor.TEMPLATE.read_text())
+    assert template["parameters"] == other["parameters"]
+    assert template["outputs"].keys() == other["outputs"].keys()
+    assert list(template["resources"]) == [fake_hypervisor.ENTRY.server]
+
+
 @pytest.mark.usefixtures("fake")
-def test_another_hypervisor_gets_a_compute_process() -> None:
+def test_the_underclouds_image_has_its_compute_process(tmp_path: pathlib.Path) -> None:
+    copy = tmp_path / "repository"
+    for folder in ("elements", "releases", "nova-driver", "src"):
+        shutil.copytree(rootfs.REPOSITORY / folder, copy / folder, symlinks=True)
+    element = fake_hypervisor.ELEMENT
+    shutil.copytree(element, copy / "elements" / element.name)
+    image = images.undercloud_image(copy)
+    assert element.name in image.elements
+    before = images.digest(image)
+    (copy / "elements" / element.name / "element-deps").write_text("compute-process\n")
+    assert images.digest(image) != before
+
+
+@pytest.mark.usefixtures("fake")
+def test_its_compute_process_is_given_all_that_its_configuration_reads() -> None:
     tree = metadata.undercloud(
         Undercloud((Share(Hypervisor("fake"), 4096, 10, 1),)),
-        metadata.undercloud_secrets({}),
+        undercloud_secrets(),
     )
     process = tree["nova"]["compute"]["fake"]
     assert process["driver"] == "fake.FakeDriver"
     assert process["host"] == "undercloud-fake"
+    template = fake_hypervisor.ELEMENT / "os-apply-config/etc/nova/compute/nova-fake.conf"
+    read = re.findall(r"{{nova\.compute\.fake\.(\w+)}}", template.read_text())
+    assert read
+    assert set(read) <= process.keys()
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nova's own fake driver as one more hypervisor."""
-    monkeypatch.setitem(hypervisors.TABLE, "fake", FAKE)
+    monkeypatch.setitem(hypervisors.TABLE, "fake", fake_hypervisor.ENTRY)
+
+
+def test_only_the_front_of_an_undercloud_is_reached_from_elsewhere() -> None:
+    shares = hypervisors.shares(16384, 100, 4, {})
+    tree = metadata.undercloud(Undercloud(shares), undercloud_secrets())
+    fronted = {one["name"]: one["host"] for one in tree["haproxy"]["services"]}
+    assert set(fronted) == {"keystone", "glance", "placement", "nova", "neutron", "heat"}
+    for name, host in fronted.items():
+        assert tree[name]["bind"] == host == "127.0.0.1"
+    assert tree["mariadb"]["bind"] == tree["rabbitmq"]["bind"] == "127.0.0.1"
+    assert tree["front"] == {"addresses": ["192.168.24.1"]}
+    for entry in tree["catalog"]:
+        assert entry["public_url"].startswith("https://192.168.24.1:")
+        assert entry["internal_url"].startswith("http://127.0.0.1:")
+
+
+def undercloud_secrets() -> dict[str, str]:
+    return metadata.undercloud_secrets({}) | {certificates.FRONT: "certificate and key"}

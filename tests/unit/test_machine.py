@@ -16,7 +16,7 @@ def test_small_machine_is_refused(
 ) -> None:
     monkeypatch.setattr(machine, "size", lambda: machine.Size(**ENOUGH | has))
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    monkeypatch.setattr(machine, "_install_packages", lambda: pytest.fail("it went on"))
+    monkeypatch.setattr(machine, "install", lambda _packages: pytest.fail("it went on"))
     with pytest.raises(errors.Error) as refusal:
         machine.prepare()
     assert all(word in refusal.value.message for word in words)

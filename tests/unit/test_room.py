@@ -58,7 +58,7 @@ def test_machine_is_divided_as_it_is_needed(instances: tuple[Instance, ...]) -> 
 def test_small_machine_has_not_every_hypervisor(instances: tuple[Instance, ...]) -> None:
     shares = (Share(Hypervisor("lxc"), 8192, 40, 1),)
     ((message, _),) = room.lacks_in_all(instances, shares)
-    assert message == "this machine is too small for docker beside lxc"
+    assert message == "this machine has no room for docker beside lxc"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cryptography import fernet
 
-from altostratus import certificates, hypervisors, metadata, sections, services, spec, stack
+from altostratus import certificates, hypervisors, metadata, plan, sections, services, spec, stack
 from altostratus.model import Overcloud
 from tests.unit import golden
 
@@ -188,3 +188,22 @@ def test_instances_that_need_one_another_do_not_wait_for_one_another() -> None:
         "identity": [],
         "placement": ["store_deployment", "identity_deployment"],
     }
+
+
+@pytest.mark.parametrize(
+    ("renewed", "further"),
+    [((certificates.FRONT,), []), (_CERTIFICATES, [plan.Kind.WRITE_CREDENTIALS])],
+    ids=["front", "authority"],
+)
+def test_renewed_certificates_configure_the_front_and_no_other_instance(
+    fronted: Overcloud, renewed: tuple[str, ...], further: list[plan.Kind]
+) -> None:
+    secrets = golden.fixed_secrets(fronted) | dict.fromkeys(renewed, "renewed")
+    observed, wanted = golden.deployed(fronted), golden.fixed_images(fronted)
+    made = plan.make(fronted, observed, wanted, secrets, golden.TEMPLATES)
+    update, *others = made.steps
+    assert (update.kind, update.reason) == (
+        plan.Kind.UPDATE_STACK,
+        "changed: the configuration of front",
+    )
+    assert [step.kind for step in others] == [plan.Kind.AWAIT_STACK, *further, plan.Kind.VERIFY]
