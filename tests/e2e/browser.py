@@ -4,6 +4,7 @@ import collections.abc
 import contextlib
 import pathlib
 import subprocess
+import tempfile
 
 import selenium.webdriver
 from selenium.webdriver.chrome.options import Options
@@ -13,7 +14,14 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from altostratus import machine
 
-PACKAGES = ("chromium", "chromium-driver", "fonts-dejavu-core", "libnss3-tools")
+PACKAGES = (
+    "chromium",
+    "chromium-driver",
+    "chromium-sandbox",
+    "fonts-dejavu-core",
+    "libnss3-tools",
+)
+USER, GROUP = "nobody", "nogroup"
 SIZE = "1280,1024"
 PAGE_S = 60
 
@@ -21,21 +29,31 @@ Browser = selenium.webdriver.Chrome
 
 
 @contextlib.contextmanager
-def opened(home: pathlib.Path, authority: str) -> collections.abc.Iterator[Browser]:
-    """A browser whose profile is in ``home``; ``authority`` is the file of a certificate."""
+def opened(authority: str) -> collections.abc.Iterator[Browser]:
+    """A browser with a profile of its own; ``authority`` is a certificate, empty for none."""
     machine.install(PACKAGES)
-    _trust(home, authority)
+    with tempfile.TemporaryDirectory() as home:
+        _trust(pathlib.Path(home), authority)
+        # Chromium's own sandbox refuses root, and without it root would run what a page says.
+        subprocess.run(["chown", "-R", USER, home], check=True)
+        with _started(home) as browser:
+            browser.set_page_load_timeout(PAGE_S)
+            yield browser
+
+
+@contextlib.contextmanager
+def _started(home: str) -> collections.abc.Iterator[Browser]:
     options = Options()
     options.binary_location = "/usr/bin/chromium"
     options.add_argument("--headless=new")
-    options.add_argument(f"--user-data-dir={home / 'profile'}")
+    options.add_argument(f"--user-data-dir={home}/profile")
     options.add_argument(f"--window-size={SIZE}")
-    # Chromium's own sandbox refuses root; it sees nothing but the cloud of this test.
-    options.add_argument("--no-sandbox")
-    options.add_argument("--disable-dev-shm-usage")
-    service = Service("/usr/bin/chromedriver", env={"HOME": str(home), "PATH": "/usr/bin:/bin"})
+    service = Service(
+        "/usr/bin/chromedriver",
+        env={"HOME": home, "TMPDIR": home, "PATH": "/usr/bin:/bin"},
+        popen_kw={"user": USER, "group": GROUP, "extra_groups": [], "cwd": home},
+    )
     browser = selenium.webdriver.Chrome(options=options, service=service)
-    browser.set_page_load_timeout(PAGE_S)
     try:
         yield browser
     finally:
@@ -59,12 +77,20 @@ def text_of(browser: Browser, selector: str) -> str:
     )
 
 
+def missing(browser: Browser) -> list[str]:
+    """The styles, fonts, scripts and pictures that the page wanted and did not get."""
+    script = (
+        "return performance.getEntriesByType('resource').filter(one => one.responseStatus >= 400"
+        " && one.initiatorType != 'xmlhttprequest').map(one => one.name)"
+    )
+    return [str(one) for one in browser.execute_script(script)]
+
+
 def _trust(home: pathlib.Path, authority: str) -> None:
     database = home / ".pki" / "nssdb"
     database.mkdir(parents=True)
-    where = f"sql:{database}"
-    for command in (
-        ["certutil", "-d", where, "-N", "--empty-password"],
-        ["certutil", "-d", where, "-A", "-t", "C,,", "-n", "cloud", "-i", authority],
-    ):
-        subprocess.run(command, check=True)
+    certutil = ["certutil", "-d", f"sql:{database}"]
+    subprocess.run([*certutil, "-N", "--empty-password"], check=True)
+    if authority:
+        trusting = [*certutil, "-A", "-a", "-t", "C,,", "-n", "cloud"]
+        subprocess.run(trusting, input=authority, text=True, check=True)

@@ -11,6 +11,7 @@ import urllib.parse
 import pytest
 import requests
 from cryptography import x509
+from selenium.webdriver.common.by import By
 
 from altostratus import credentials, survey
 from tests.e2e import browser, clouds
@@ -79,20 +80,30 @@ def test_only_the_clouds_own_authority_is_trusted_at_the_front() -> None:
 
 
 @pytest.mark.turn("isolated")
-def test_dashboard_lets_a_browser_in(tmp_path: pathlib.Path) -> None:
+def test_dashboard_lets_a_browser_in() -> None:
     entry = credentials.read("overcloud")
     assert entry is not None
     url = clouds.status(str(EXAMPLES / "isolated.yaml"))["endpoints"]["horizon"]
     username, password = entry["auth"]["username"], entry["auth"]["password"]
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with browser.opened(tmp_path, entry["cacert"]) as chromium:
+    with browser.opened(credentials.trusted(entry) or "") as chromium:
         browser.log_in(chromium, url, username, "guessed")
         assert "Invalid credentials" in browser.text_of(chromium, ".alert-danger, .errorlist")
         chromium.save_screenshot(str(SCREENSHOTS / "horizon-refuses.png"))
         browser.log_in(chromium, url, username, password)
         assert "Overview" in browser.text_of(chromium, ".page-header")
         assert username in browser.text_of(chromium, ".navbar-right")
+        assert browser.missing(chromium) == []
         chromium.save_screenshot(str(SCREENSHOTS / "horizon-overview.png"))
+
+
+@pytest.mark.turn("isolated")
+def test_browser_that_knows_no_authority_shows_no_dashboard() -> None:
+    url = clouds.status(str(EXAMPLES / "isolated.yaml"))["endpoints"]["horizon"]
+    with browser.opened(authority="") as chromium:
+        chromium.get(url)
+        assert "ERR_CERT_AUTHORITY_INVALID" in chromium.page_source
+        assert chromium.find_elements(By.NAME, "password") == []
 
 
 @pytest.mark.turn("isolated")
