@@ -34,10 +34,10 @@ def main(pid: int, owner: int, *options: str) -> None:
     if owner:
         _give(target, owner)
     if WITH_SYSFS in options:
-        _open_sysfs(libc)
+        _open_sysfs(libc, owner)
 
 
-def _open_sysfs(libc: ctypes.CDLL) -> None:
+def _open_sysfs(libc: ctypes.CDLL, owner: int) -> None:
     """Let the container mount sysfs for network namespaces of its own.
 
     The kernel allows that only where a writable one is in full view, and `ip netns exec` takes
@@ -45,7 +45,12 @@ def _open_sysfs(libc: ctypes.CDLL) -> None:
     """
     flags = _FLAGS & ~_MS_BIND
     _check(libc.mount(None, _SYSFS.encode(), None, flags, None), f"make {_SYSFS} writable")
+    # Its /dev belongs to its user namespace, and takes no file of somebody whom that does not know.
+    libc.setfsgid(owner)
+    libc.setfsuid(owner)
     os.makedirs(_SECOND_SYSFS, mode=0o700, exist_ok=True)
+    libc.setfsuid(0)
+    libc.setfsgid(0)
     mounted = libc.mount(_SYSFS.encode(), _SECOND_SYSFS.encode(), None, _MS_BIND, None)
     _check(mounted, f"mount {_SYSFS} at {_SECOND_SYSFS}")
 

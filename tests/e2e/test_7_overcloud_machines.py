@@ -12,7 +12,7 @@ from typing import Any
 import openstack
 import pytest
 
-from altostratus import cloud, glance, guest, reach, spec, tempest
+from altostratus import cloud, glance, guest, machine, reach, spec, tempest
 from altostratus.model import Network
 from tests.e2e import clouds
 
@@ -46,6 +46,7 @@ def test_machine_is_reached_through_a_router(tmp_path: pathlib.Path) -> None:
     server, address = boot(connection, image, outside, key=tmp_path / "key")
     assert connection.compute.get_server(server).status == "ACTIVE"
     assert_screen_is_shown(connection, server)
+    machine.install(("iputils-ping",))
     ping = ["ping", "-c", "1", "-W", "2", address]
     wait_for(lambda: subprocess.run(ping, capture_output=True, check=False).returncode == 0)
     wait_for(lambda: ssh(address, tmp_path / "key", "hostname") == f"{NAME}\n")
