@@ -1,4 +1,4 @@
-"""Image files made of a root file system's tar archive, in the formats that hypervisors take."""
+"""Image files made of a root file system's layers, in the formats that hypervisors take."""
 
 import collections.abc
 import hashlib
@@ -31,27 +31,17 @@ _NO_GEOMETRY = b"\xfe\xff\xff"
 
 
 def write_docker_archive(
-    root: pathlib.Path,
-    target: pathlib.Path,
-    tag: str,
-    below: collections.abc.Sequence[pathlib.Path],
-    lower: pathlib.Path,
+    parts: collections.abc.Sequence[pathlib.Path], target: pathlib.Path, tag: str
 ) -> None:
-    """Write the root as a docker-archive, as ``docker save`` does.
-
-    Its layers are those in ``below``, which make up the root ``lower``, and the difference.
-    """
+    """Write a docker-archive of these layers, the lowest first, as ``docker save`` does."""
     new = target.with_name(f"{target.name}.new")
-    difference = target.with_name(f"{target.name}.layer")
-    try:
-        layers.write_difference(lower, root, difference)
-        _write_layers((*below, difference), new, tag)
-    finally:
-        difference.unlink(missing_ok=True)
+    _write_layers(parts, new, tag)
     new.replace(target)
 
 
-def _write_layers(parts: tuple[pathlib.Path, ...], target: pathlib.Path, tag: str) -> None:
+def _write_layers(
+    parts: collections.abc.Sequence[pathlib.Path], target: pathlib.Path, tag: str
+) -> None:
     digests = [_sha256(part) for part in parts]
     history = {"created": "1970-01-01T00:00:00Z", "created_by": "altostratus image build"}
     config = {
@@ -73,19 +63,18 @@ def _write_layers(parts: tuple[pathlib.Path, ...], target: pathlib.Path, tag: st
         _add_bytes(archive, "manifest.json", json.dumps(manifest).encode())
 
 
-def write_ext4(root: pathlib.Path, target: pathlib.Path) -> None:
-    """Unpack the root into an unpartitioned, sparse ext4 image just large enough for it."""
+def write_ext4(root: layers.Root, target: pathlib.Path) -> None:
+    """Copy the root into an unpartitioned, sparse ext4 image just large enough for it."""
     new = target.with_name(f"{target.name}.new")
     _make_file_system(root, new, 0)
     new.replace(target)
 
 
-def write_disk(root: pathlib.Path, target: pathlib.Path) -> None:
-    """Unpack the root, one with the element ``vm``, into a sparse disk that a BIOS boots."""
+def write_disk(root: layers.Root, target: pathlib.Path) -> None:
+    """Copy the root, one with the element ``vm``, into a sparse disk that a BIOS boots."""
     new = target.with_name(f"{target.name}.new")
     _make_file_system(root, new, _PARTITION)
-    with tarfile.open(root, "r:") as archive:
-        boot, core = (_member(archive, name) for name in (_BOOT, _CORE))
+    boot, core = (_read(root, name) for name in (_BOOT, _CORE))
     if len(core) > _PARTITION - _SECTOR:
         raise errors.Error(f"{_CORE} has {len(core)} bytes: too many to lie before the partition")
     with new.open("r+b") as image:
@@ -104,8 +93,8 @@ def _partition_table(size: int) -> bytes:
     return entry.ljust(_SECTOR - _TABLE - 2, b"\0") + b"\x55\xaa"
 
 
-def _make_file_system(root: pathlib.Path, image: pathlib.Path, offset: int) -> None:
-    """Unpack the root into a new ext4 file system at the end of a file."""
+def _make_file_system(root: layers.Root, image: pathlib.Path, offset: int) -> None:
+    """Copy the root into a new ext4 file system at the end of a file."""
     image.unlink(missing_ok=True)
     size, files = _content(root)
     with image.open("wb") as file:
@@ -114,36 +103,34 @@ def _make_file_system(root: pathlib.Path, image: pathlib.Path, offset: int) -> N
     extended = f"lazy_itable_init=1,nodiscard,offset={offset}"
     options = ["-q", "-F", "-m", "0", "-N", str(files * 2), "-J", "size=16", "-E", extended]
     run.run(["mkfs.ext4", *options, str(image), f"{size // 1024}k"])
-    # In a mount namespace of its own the mount, and with it the loop device, ends with
+    # In a mount namespace of its own the mounts, and with them the loop device, end with
     # the process, however that ends.
     script = (
-        'mount -t tmpfs none /mnt && mkdir /mnt/root && mount -o "$2" "$0" /mnt/root'
-        " && tar -C /mnt/root --numeric-owner --xattrs --xattrs-include='*' -xf \"$1\""
-        " && umount /mnt/root"
+        "mount -t tmpfs none /mnt && mkdir /mnt/image /mnt/root /mnt/nothing"
+        ' && mount -t overlay -o "ro,lowerdir=$1:/mnt/nothing" none /mnt/root'
+        ' && mount -o "$2" "$0" /mnt/image'
+        " && cp -a /mnt/root/. /mnt/image/ && umount /mnt/image"
     )
     run.run([
         "unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL",
-        "sh", "-c", script, str(image), str(root), f"loop,noatime,offset={offset}",
+        "sh", "-c", script, str(image), layers.lower_directories(root),
+        f"loop,noatime,offset={offset}",
     ])  # fmt: skip
 
 
-def _member(archive: tarfile.TarFile, name: str) -> bytes:
-    """The content of a file; diskimage-builder's archives begin all names with a dot."""
-    content = archive.extractfile(f"./{name}")
-    assert content is not None, f"{name} is a file"
-    return content.read()
+def _read(root: layers.Root, name: str) -> bytes:
+    return next((layer / name).read_bytes() for layer in reversed(root) if (layer / name).exists())
 
 
-def _content(root: pathlib.Path) -> tuple[int, int]:
+def _content(root: layers.Root) -> tuple[int, int]:
     """The size in bytes of a file system for this root, and its number of files."""
-    blocks = files = 0
-    with tarfile.open(root, "r:") as archive:
-        for member in archive:
-            files += 1
-            blocks += -(-member.size // _BLOCK) if member.isreg() else int(member.isdir())
+    found = layers.files(root).values()
+    regular = [one.stat().st_size for one in found if one.is_file(follow_symlinks=False)]
+    folders = sum(one.is_dir(follow_symlinks=False) for one in found)
+    blocks = sum(-(-size // _BLOCK) for size in regular) + folders
     # An inode takes 256 bytes, of which there are twice as many as files.
-    needed = blocks * _BLOCK * 1.02 + files * 512 + _SLACK
-    return -(-int(needed) // _CHUNK) * _CHUNK, files
+    needed = blocks * _BLOCK * 1.02 + len(found) * 512 + _SLACK
+    return -(-int(needed) // _CHUNK) * _CHUNK, len(found)
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -127,7 +127,7 @@ def image_prune(dry_run: bool, debian: str) -> None:
         _loaded(), lambda services, on: inventory.current_digest(services, on, debian)
     )
     files = inventory.old_files(debian)
-    size = sum(one.size for one in unused) + sum(file.stat().st_blocks * 512 for file in files)
+    size = sum(one.size for one in unused) + sum(map(inventory.taken, files))
     for one in unused:
         click.echo(f"glance  {one.name}  {one.id}")
     for file in files:

@@ -1,7 +1,7 @@
 """Images: what each is made of, its digest, and building those that the cache lacks.
 
-An image is a root file system (a tar archive, shared by all its formats) in the format of
-one hypervisor. Both are named by the digest of all that goes into them.
+An image is a root file system (layers, which images and formats share) in the format of one
+hypervisor. Layers and images are named by the digest of all that goes into them.
 """
 
 import collections.abc
@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import pathlib
+import shutil
 
 from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
 
@@ -93,12 +94,12 @@ def manifest(spec: ImageSpec) -> pathlib.Path:
 
 
 def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
-    """The files in the cache that the image is made from, whether they are there or not."""
-    base = _root_path("base", _base_digest(spec))
-    service = _root_path(_root_name(spec), _root_digest(spec))
-    python = _python_digest(spec)
-    shared = (_root_path("python", python), _root_path("python-layer", python))
-    return (base, *(shared if spec.locks else ()), service)
+    """What in the cache the image is made from, whether it is there or not: folders and files."""
+    below = [_root_path("base", _base_digest(spec))]
+    if spec.locks:
+        below.append(_root_path("python", _python_digest(spec)))
+    archives = [_archive_path(layer) for layer in below]
+    return (*below, *archives, _root_path(_root_name(spec), _root_digest(spec)))
 
 
 def refresh(debian: str = DEBIAN) -> dict[str, str]:
@@ -125,7 +126,7 @@ def build(spec: ImageSpec) -> pathlib.Path:
     with _locked():
         if target.exists():
             return target
-        root = _service_root(spec)
+        root = _root(spec)
         target.parent.mkdir(parents=True, exist_ok=True)
         with log.step(f"write {target.name}"):
             # An image that is there has its manifest: that is written before it.
@@ -136,40 +137,55 @@ def build(spec: ImageSpec) -> pathlib.Path:
     return target
 
 
-def remove(files: collections.abc.Iterable[pathlib.Path]) -> None:
-    """Remove files from the cache, while no build uses them."""
+def remove(paths: collections.abc.Iterable[pathlib.Path]) -> None:
+    """Remove files and folders from the cache, while no build uses them."""
     with _locked():
-        for file in files:
-            file.unlink(missing_ok=True)
+        for path in paths:
+            _remove(path)
+
+
+def _remove(path: pathlib.Path) -> None:
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    # A folder that is half removed must not be taken for a layer.
+    doomed = machine.cache_dir() / "build" / path.name
+    doomed.parent.mkdir(exist_ok=True)
+    shutil.rmtree(path.rename(doomed))
 
 
 def _manifest(image: pathlib.Path) -> pathlib.Path:
     return image.with_suffix(".cdx.json")
 
 
-def _write_manifest(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+def _write_manifest(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
     text = sbom.of_root(root, spec.name, digest(spec), spec.debian)
     new = target.with_name(f"{target.name}.new")
     new.write_text(text)
     new.replace(target)
 
 
-def _write_docker_archive(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+def _write_docker_archive(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
     # Not its name: names of images have characters that references cannot.
     tag = f"altostratus-image:{digest(spec)[:DIGITS]}"
-    below = [_base_root(spec), _python_layer(spec)] if spec.locks else [_base_root(spec)]
-    archive.write_docker_archive(root, target, tag, below, _root_below(spec))
+    *below, own = root
+    layer = target.with_name(f"{target.name}.layer")
+    try:
+        layers.write(own, layer)
+        archive.write_docker_archive([*map(_shared_archive, below), layer], target, tag)
+    finally:
+        layer.unlink(missing_ok=True)
 
 
-def _write_ext4(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+def _write_ext4(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
     archive.write_ext4(root, target)
 
 
-def _write_disk(spec: ImageSpec, root: pathlib.Path, target: pathlib.Path) -> None:
+def _write_disk(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
     archive.write_disk(root, target)
 
 
-_Writer = collections.abc.Callable[[ImageSpec, pathlib.Path, pathlib.Path], None]
+_Writer = collections.abc.Callable[[ImageSpec, layers.Root, pathlib.Path], None]
 _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
     hypervisors.ImageForm.DOCKER_ARCHIVE: _write_docker_archive,
     hypervisors.ImageForm.FILE_SYSTEM: _write_ext4,
@@ -178,23 +194,20 @@ _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
 
 
 def _prune(newest: pathlib.Path) -> None:
-    """Keep the newest files of a name, with the one that was just made among them."""
-    stem, _, ending = newest.name.partition(".")
-    found = newest.parent.glob(f"{stem[:-DIGITS]}{'[0-9a-f]' * DIGITS}.{ending}")
+    """Keep the newest of a name, with the one that was just made among them."""
+    stem, point, ending = newest.name.partition(".")
+    found = newest.parent.glob(f"{stem[:-DIGITS]}{'[0-9a-f]' * DIGITS}{point}{ending}")
     for old in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
-        old.unlink()
+        _remove(old)
 
 
-def _root_name(spec: ImageSpec) -> str:
-    return "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
-
-
-def _service_root(spec: ImageSpec) -> pathlib.Path:
+def _root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
+    """The layers of the image's root, the lowest first; those that lack are built."""
+    below = _python_root(spec) if spec.locks else _base_root(spec)
     name = _root_name(spec)
     target = _root_path(name, _root_digest(spec))
     if target.exists():
-        return target
-    below = _root_below(spec)
+        return (*below, target)
     files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
     if spec.locks:
         files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec))]
@@ -203,20 +216,20 @@ def _service_root(spec: ImageSpec) -> pathlib.Path:
         root = rootfs.Root(name, elements, spec.debian, tuple(files), below, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
     _prune(target)
-    return target
+    return (*below, target)
 
 
-def _root_below(spec: ImageSpec) -> pathlib.Path:
-    """The root that the service's is built on."""
-    return _python_root(spec) if spec.locks else _base_root(spec)
+def _root_name(spec: ImageSpec) -> str:
+    return "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
 
 
-def _python_root(spec: ImageSpec) -> pathlib.Path:
+def _python_root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     """The root with the Python libraries that most services need."""
     target = _root_path("python", _python_digest(spec))
+    base = _base_root(spec)
     if target.exists():
-        return target
-    base, wheels = _base_root(spec), _wheels(spec)
+        return (*base, target)
+    wheels = _wheels(spec)
     with log.step("build the root of the libraries that services share"):
         shared = dataclasses.replace(spec, locks=(_SHARED,))
         files = [(f"locks/{_SHARED}.txt", _lock_file(spec, _SHARED))]
@@ -224,23 +237,27 @@ def _python_root(spec: ImageSpec) -> pathlib.Path:
         root = rootfs.Root("python", _PYTHON, spec.debian, tuple(files), base, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
     _prune(target)
-    return target
+    return (*base, target)
 
 
-def _python_layer(spec: ImageSpec) -> pathlib.Path:
-    """The shared libraries as a layer on the base, made once, so that it is one to an engine."""
-    target = _root_path("python-layer", _python_digest(spec))
+def _shared_archive(layer: pathlib.Path) -> pathlib.Path:
+    """A layer that images share as a file, made once, so that it is one to an engine."""
+    target = _archive_path(layer)
     if not target.exists():
-        layers.write_difference(_base_root(spec), _python_root(spec), target)
+        layers.write(layer, target)
         _prune(target)
     return target
 
 
-def _base_root(spec: ImageSpec) -> pathlib.Path:
+def _archive_path(layer: pathlib.Path) -> pathlib.Path:
+    return layer.with_name(f"{layer.name}.tar")
+
+
+def _base_root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     cache = machine.cache_dir()
     target = _root_path("base", _base_digest(spec))
     if target.exists():
-        return target
+        return (target,)
     sources = _lock_file(spec, "sources")
     heat_agents = cache / "sources" / _sha256(sources.read_text())
     if not heat_agents.exists():
@@ -249,10 +266,10 @@ def _base_root(spec: ImageSpec) -> pathlib.Path:
     with log.step(f"build the base root of Debian {spec.debian}"):
         agent = _lock_file(spec, "agent")
         files = (("agent.txt", agent), ("heat-agents", heat_agents))
-        root = rootfs.Root("base", _BASE, spec.debian, files, None, spec.repository)
+        root = rootfs.Root("base", _BASE, spec.debian, files, (), spec.repository)
         rootfs.build(root, target, cache)
     _prune(target)
-    return target
+    return (target,)
 
 
 def _wheels(spec: ImageSpec) -> pathlib.Path:
@@ -283,7 +300,7 @@ def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _root_path(name: str, digest: str) -> pathlib.Path:
-    return machine.cache_dir() / "roots" / f"{name}-{digest[:DIGITS]}.tar"
+    return machine.cache_dir() / "roots" / f"{name}-{digest[:DIGITS]}"
 
 
 def _root_digest(spec: ImageSpec) -> str:

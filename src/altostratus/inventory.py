@@ -13,7 +13,7 @@ from altostratus import hypervisors, images, machine
 from altostratus import services as catalogue
 
 _FILE = re.compile(r"altostratus-(?P<services>.+)-(?P<hypervisor>[a-z]+)-(?P<digest>[0-9a-f]{16})")
-_ROOT = re.compile(r"(?P<services>.+)-[0-9a-f]{16}\.tar")
+_ROOT = re.compile(r"(?P<services>.+)-[0-9a-f]{16}")
 _UNDERCLOUD = ("undercloud",)
 _SHOWN = 12
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -75,15 +75,21 @@ def current_digest(services: tuple[str, ...], hypervisor: str, debian: str) -> s
 
 
 def old_files(debian: str) -> list[pathlib.Path]:
-    """Files of images and roots in the cache that no build would use."""
+    """Images and layers of roots in the cache that no build would use: files and folders."""
     kept = {path for one in local() for path in _files(one.services, one.hypervisor, debian)}
     folders = [machine.cache_dir() / name for name in ("images", "roots")]
-    for path in folders[1].glob("*.tar"):
+    for path in folders[1].glob("*"):
         known = _ROOT.fullmatch(path.name)
         if known:
             kept |= set(_files(tuple(known["services"].split("+")), "docker", debian))
-    found = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
+    found = [path for folder in folders for path in sorted(folder.glob("*"))]
     return [path for path in found if path not in kept]
+
+
+def taken(path: pathlib.Path) -> int:
+    """The bytes on the disk that a file, or all in a folder, takes."""
+    paths = [path, *path.rglob("*")] if path.is_dir() else [path]
+    return sum(one.lstat().st_blocks for one in paths) * 512
 
 
 def unused(

@@ -1,105 +1,101 @@
-"""Layers of container images: what one root file system has that another has not.
+"""Layers: root file systems as overlayfs keeps them, each a folder with what it has on others.
 
-Images share the layer of the base root, so that an engine stores and unpacks it once. The form
-of a layer is the OCI image specification's (image-layer: changesets, whiteouts).
+A root is its layers, the lowest first. What a layer takes away from those below is a whiteout in
+it: overlayfs has device files for that, container images have names (OCI image specification,
+image-layer: changesets, whiteouts).
 """
 
 import collections.abc
-import copy
-import hashlib
+import os
 import pathlib
-import posixpath
+import stat
 import tarfile
 
 _WHITEOUT = ".wh."
+_OPAQUE = ".wh..wh..opq"
+_OVERLAY = "trusted.overlay."
+_IS_OPAQUE = f"{_OVERLAY}opaque"
 _BUFFER = 1024 * 1024
 
-_Fingerprint = tuple[object, ...]
+Root = collections.abc.Sequence[pathlib.Path]
+_Entry = os.DirEntry[str]
 
 
-def write_difference(base: pathlib.Path, root: pathlib.Path, target: pathlib.Path) -> None:
-    """Write the layer that makes ``root`` of ``base``, all three as tar archives."""
-    new = target.with_name(f"{target.name}.new")
-    with tarfile.open(base, "r:") as lower:
-        before = _fingerprints(lower)
-    with (
-        tarfile.open(root, "r:") as source,
-        tarfile.TarFile(new, "w", format=tarfile.PAX_FORMAT, copybufsize=_BUFFER) as layer,
-    ):
-        after = _fingerprints(source)
-        changed = {name for name, found in after.items() if before.get(name) != found}
-        removed = _topmost(before.keys() - after.keys())
-        # The engine makes the folders that a layer lacks, with modes of its own.
-        wanted = changed | _ancestors(changed | removed) & after.keys()
-        for member in source.getmembers():
-            if _name(member) in wanted:
-                _copy(source, member, layer, wanted)
-        for name in sorted(removed):
-            layer.addfile(tarfile.TarInfo(_whiteout(name)))
-    new.replace(target)
-
-
-def _fingerprints(source: tarfile.TarFile) -> dict[str, _Fingerprint]:
-    return {_name(member): _fingerprint(source, member) for member in source.getmembers()}
-
-
-def _fingerprint(source: tarfile.TarFile, member: tarfile.TarInfo) -> _Fingerprint:
-    extended = sorted((k, v) for k, v in member.pax_headers.items() if k.startswith("SCHILY."))
-    content = None
-    if member.isreg():
-        stream = source.extractfile(member)
-        assert stream is not None, "regular files have content"
-        content = hashlib.sha256(stream.read()).digest()
-    # A folder's time changes with every file in it, and nobody reads it.
-    time = None if member.isdir() else int(member.mtime)
-    device = (member.devmajor, member.devminor) if member.isdev() else None
-    place = member.linkname if member.issym() or member.islnk() else None
-    return (
-        member.type,
-        member.mode,
-        member.uid,
-        member.gid,
-        time,
-        device,
-        place,
-        tuple(extended),
-        content,
-    )
-
-
-def _copy(
-    source: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    layer: tarfile.TarFile,
-    wanted: collections.abc.Container[str],
-) -> None:
-    if member.islnk() and posixpath.normpath(member.linkname) not in wanted:
-        # Its other name lies in the layer below, where a hard link cannot lead.
-        original = copy.copy(source.getmember(member.linkname))
-        stream = source.extractfile(original)
-        original.name = member.name
-        layer.addfile(original, stream)
-    else:
-        layer.addfile(member, source.extractfile(member) if member.isreg() else None)
-
-
-def _name(member: tarfile.TarInfo) -> str:
-    return posixpath.normpath(member.name)
-
-
-def _topmost(names: set[str]) -> set[str]:
-    """Those that are not in a folder which is itself among them."""
-    return {name for name in names if not _ancestors({name}) & names}
-
-
-def _ancestors(names: set[str]) -> set[str]:
-    found: set[str] = set()
-    for name in names:
-        while (name := posixpath.dirname(name)) and name not in found:
-            found.add(name)
+def files(root: Root) -> dict[str, _Entry]:
+    """All that a root holds, by its place in it."""
+    found: dict[str, _Entry] = {}
+    for layer in root:
+        for place, entry in _walk(layer):
+            below = found.pop(place, None)
+            if below and below.is_dir(follow_symlinks=False) and not _goes_on(entry):
+                for name in [name for name in found if name.startswith(f"{place}/")]:
+                    del found[name]
+            if not _is_whiteout(entry):
+                found[place] = entry
     return found
 
 
-def _whiteout(name: str) -> str:
-    folder, base = posixpath.split(name)
-    return posixpath.join(folder, f"{_WHITEOUT}{base}")
+def lower_directories(root: Root) -> str:
+    """A root in the words of overlayfs, which wants the highest layer first."""
+    return ":".join(map(str, reversed(root)))
+
+
+def write(layer: pathlib.Path, target: pathlib.Path) -> None:
+    """Write a layer as container images have it; the same layer gives the same bytes."""
+    new = target.with_name(f"{target.name}.new")
+    with tarfile.TarFile(new, "w", format=tarfile.PAX_FORMAT, copybufsize=_BUFFER) as archive:
+        for place, entry in _walk(layer):
+            _add(archive, place, entry)
+    new.replace(target)
+
+
+def _walk(
+    folder: pathlib.Path | str, above: str = ""
+) -> collections.abc.Iterator[tuple[str, _Entry]]:
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            yield f"{above}{entry.name}", entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{above}{entry.name}/")
+
+
+def _goes_on(entry: _Entry) -> bool:
+    """Whether a folder shows what the same folder has in the layers below."""
+    return entry.is_dir(follow_symlinks=False) and not _is_opaque(entry)
+
+
+def _is_opaque(entry: _Entry) -> bool:
+    return _IS_OPAQUE in os.listxattr(entry.path, follow_symlinks=False)
+
+
+def _is_whiteout(entry: _Entry) -> bool:
+    if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+        return False
+    status = entry.stat(follow_symlinks=False)
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _add(archive: tarfile.TarFile, place: str, entry: _Entry) -> None:
+    folder, _, name = place.rpartition("/")
+    if _is_whiteout(entry):
+        archive.addfile(tarfile.TarInfo(f"{folder}/{_WHITEOUT}{name}".lstrip("/")))
+        return
+    member = archive.gettarinfo(entry.path, place)
+    if member is None:
+        # A socket: nobody listens.
+        return
+    member.mtime = int(member.mtime)
+    member.uname = member.gname = ""
+    attributes = os.listxattr(entry.path, follow_symlinks=False)
+    member.pax_headers = {
+        f"SCHILY.xattr.{key}": os.fsdecode(os.getxattr(entry.path, key, follow_symlinks=False))
+        for key in sorted(attributes)
+        if not key.startswith(_OVERLAY)
+    }
+    if member.isreg():
+        with open(entry.path, "rb") as content:
+            archive.addfile(member, content)
+    else:
+        archive.addfile(member)
+    if member.isdir() and _IS_OPAQUE in attributes:
+        archive.addfile(tarfile.TarInfo(f"{place}/{_OPAQUE}"))

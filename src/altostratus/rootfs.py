@@ -1,4 +1,4 @@
-"""Root file systems, packed as tar archives by diskimage-builder from our elements.
+"""Root file systems, made by diskimage-builder from our elements, each a layer on others.
 
 A build runs in its own mount and PID namespaces and dies with this process, so that an
 interrupted one leaves files in the cache's ``build`` folder at most, never a mount.
@@ -17,6 +17,8 @@ from altostratus import errors, registries, run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 _LAST_LINES = 15
+_LAYER = "layer"
+_NOTHING = "nothing"
 # Mirrors fail now and then, and debootstrap asks them once.
 _ATTEMPTS = 3
 _PASSING = re.compile(r"Couldn't download packages|Temporary failure resolving|Connection reset")
@@ -24,25 +26,27 @@ _PASSING = re.compile(r"Couldn't download packages|Temporary failure resolving|C
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Root:
-    """What a root file system is made of; ``files`` are handed in under their own names."""
+    """What a root file system is made of; ``files`` are handed in under their own names.
+
+    ``below`` are the layers that it is built on, the lowest first.
+    """
 
     name: str
     elements: tuple[str, ...]
     debian: str
     files: tuple[tuple[str, pathlib.Path], ...] = ()
-    base: pathlib.Path | None = None
+    below: tuple[pathlib.Path, ...] = ()
     repository: pathlib.Path = REPOSITORY
 
 
 def build(root: Root, target: pathlib.Path, cache: pathlib.Path) -> None:
-    """Run diskimage-builder and move the resulting tar archive to ``target``."""
+    """Run diskimage-builder and move the resulting layer to the folder ``target``."""
     work = _workplace(root, cache)
     try:
         _write_inputs(root, work / "inputs")
         _disk_image_create(root, work, cache)
-        _add_mount_points(work / "root.tar")
         target.parent.mkdir(parents=True, exist_ok=True)
-        (work / "root.tar").replace(target)
+        (work / _LAYER).replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -94,7 +98,10 @@ def dib_version() -> str:
 
 def _workplace(root: Root, cache: pathlib.Path) -> pathlib.Path:
     work = cache / "build" / root.name
-    (work / "tmp").mkdir(parents=True)
+    for folder in ("tmp", _NOTHING, _LAYER, f"{_LAYER}.work"):
+        (work / folder).mkdir(parents=True)
+    # The mode of the root itself, whatever the umask.
+    (work / _LAYER).chmod(0o755)
     return work
 
 
@@ -118,8 +125,8 @@ def _disk_image_create(root: Root, work: pathlib.Path, cache: pathlib.Path) -> N
         "setpriv", "--pdeathsig", "KILL",
         "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
         "--mount-proc", "nice", "-n", "5",
-        _program("disk-image-create"), "-n", "-t", "tar", "-o", str(work / "root"),
-        "--logfile", str(log), *root.elements,
+        _program("disk-image-create"), "-n", "-t", "raw", "-o", str(work / "root"),
+        "--logfile", str(log), *root.elements, "no-final-image",
     ]  # fmt: skip
     for attempt in range(1, _ATTEMPTS + 1):
         done = run.run(command, env=_environment(root, work, cache), check=False)
@@ -147,7 +154,9 @@ def _environment(root: Root, work: pathlib.Path, cache: pathlib.Path) -> dict[st
     tools = pathlib.Path(sys.executable).parent
     settings = {
         "ALTOSTRATUS_CACHE": cache,
+        "ALTOSTRATUS_BELOW": ":".join(map(str, (*reversed(root.below), work / _NOTHING))),
         "ALTOSTRATUS_INPUTS": work / "inputs",
+        "ALTOSTRATUS_LAYER": work / _LAYER,
         "ALTOSTRATUS_REPOSITORY": root.repository,
         "DIB_DISTRIBUTION_MIRROR": registries.debian_mirror(root.debian),
         "DIB_IMAGE_CACHE": cache / "dib",
@@ -158,24 +167,15 @@ def _environment(root: Root, work: pathlib.Path, cache: pathlib.Path) -> dict[st
         "DIB_NO_TMPFS": 1,
         "DIB_RELEASE": root.debian,
         "ELEMENTS_PATH": root.repository / "elements",
+        # Run wherever diskimage-builder has unmounted what is below the root.
+        "EXTRA_DETACH": root.repository / "elements" / "pipeline" / "lib" / "detach-root",
         "HOME": os.environ.get("HOME", "/root"),
         "LANG": "C.UTF-8",
         "PATH": f"{tools}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TMP_DIR": work / "tmp",
         "USER": "root",
     }
-    if root.base:
-        settings["ALTOSTRATUS_BASE_ROOT"] = root.base
     return {name: str(value) for name, value in settings.items()} | registries.proxies()
-
-
-def _add_mount_points(archive: pathlib.Path) -> None:
-    """diskimage-builder leaves /proc and /sys out, which a container needs as folders."""
-    with tarfile.open(archive, "a:") as tar:
-        for name in ("./proc", "./sys"):
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = tarfile.DIRTYPE, 0o555
-            tar.addfile(member)
 
 
 def _program(name: str) -> str:

@@ -8,30 +8,27 @@ import collections.abc
 import json
 import pathlib
 import re
-import tarfile
 import urllib.parse
+
+from altostratus import layers
 
 _DPKG_STATUS = "var/lib/dpkg/status"
 _METADATA = re.compile(r"opt/[^/]+/lib/python[^/]+/site-packages/[^/]+\.dist-info/METADATA")
 _Component = dict[str, str]
 
 
-def of_root(root: pathlib.Path, name: str, version: str, debian: str) -> str:
-    """All Debian packages and Python distributions of a root's tar archive.
+def of_root(root: layers.Root, name: str, version: str, debian: str) -> str:
+    """All Debian packages and Python distributions of a root.
 
     The same root gives the same text: neither time nor serial number is in it.
     """
     found: dict[str, _Component] = {}
-    with tarfile.open(root, "r:") as archive:
-        for member in archive:
-            place = member.name.removeprefix("./")
-            if place != _DPKG_STATUS and not _METADATA.fullmatch(place):
-                continue
-            file = archive.extractfile(member)
-            assert file is not None, "regular files have content"
-            text = file.read().decode(errors="replace")
-            parts = packages(text, debian) if place == _DPKG_STATUS else [_distribution(text)]
-            found |= {part["purl"]: part for part in parts}
+    for place, file in layers.files(root).items():
+        if place != _DPKG_STATUS and not _METADATA.fullmatch(place):
+            continue
+        text = pathlib.Path(file.path).read_text(errors="replace")
+        parts = packages(text, debian) if place == _DPKG_STATUS else [_distribution(text)]
+        found |= {part["purl"]: part for part in parts}
     return _document(name, version, [found[purl] for purl in sorted(found)])
 
 

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from altostratus import images, machine, registries
+from altostratus import images, layers, machine, registries
 from altostratus.model import DEBIAN
 
 pytestmark = pytest.mark.build
@@ -55,7 +55,7 @@ def root(spec: images.ImageSpec) -> dict[str, bytes]:
         layer = next(member for member in outer if member.name.endswith("/layer.tar"))
         with tarfile.open(fileobj=outer.extractfile(layer)) as tar:
             return {
-                member.name.removeprefix("."): _read(tar, member)
+                f"/{member.name}": _read(tar, member)
                 for member in tar
                 if member.isreg() or member.isdir() or member.issym()
             }
@@ -171,12 +171,35 @@ def test_services_share_the_layers_below_their_own() -> None:
 @pytest.mark.parametrize("service", PYTHON_SERVICES)
 def test_software_loads_without_what_was_left_out(service: str, tmp_path: pathlib.Path) -> None:
     images.build(images.wanted((service,), "docker"))
-    root = images.root_paths(images.wanted((service,), "docker"))[-1]
-    subprocess.run(["tar", "-C", tmp_path, "-xf", root], check=True)
-    program = ["chroot", tmp_path, "/opt/openstack/bin/python", "-c", LOAD, service]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    spec = images.wanted((service,), "docker")
+    done = in_root(spec, tmp_path, "/opt/openstack/bin/python", "-c", LOAD, service)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[-1]) > 100
+
+
+def layers_of(spec: images.ImageSpec) -> list[pathlib.Path]:
+    """The layers of an image's root."""
+    return [path for path in images.root_paths(spec) if path.is_dir()]
+
+
+def in_root(
+    spec: images.ImageSpec, work: pathlib.Path, *command: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in an image's root; what it changes is kept in the folder ``layer``."""
+    for name in ("layer", "overlay", "root"):
+        (work / name).mkdir(exist_ok=True)
+    script = (
+        'cd "$0" && mount -t overlay -o "lowerdir=$1,upperdir=layer,workdir=overlay" none root'
+        ' && shift && exec chroot root "$@"'
+    )
+    lower = layers.lower_directories(layers_of(spec))
+    return subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, work, lower,
+         *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
 
 
 def _layers(image: pathlib.Path) -> dict[str, int]:
@@ -211,12 +234,11 @@ def _drop_in(root: dict[str, bytes], unit: str) -> bytes:
 
 
 def test_large_log_files_are_rotated(spec: images.ImageSpec, tmp_path: pathlib.Path) -> None:
-    subprocess.run(["tar", "-C", tmp_path, "-xf", images.root_paths(spec)[-1]], check=True)
-    log = tmp_path / "var" / "log" / "cloud-init.log"
+    log = tmp_path / "layer" / "var" / "log" / "cloud-init.log"
+    log.parent.mkdir(parents=True)
     for number in range(4):
         log.write_bytes(os.urandom(9 * 1024 * 1024))
-        rotate = ["chroot", tmp_path, "/usr/sbin/logrotate", "/etc/log-limits.conf"]
-        done = subprocess.run(rotate, capture_output=True, text=True, check=False)
+        done = in_root(spec, tmp_path, "/usr/sbin/logrotate", "/etc/log-limits.conf")
         assert (done.returncode, done.stderr) == (0, "")
         assert log.stat().st_size == 0
         kept = sorted(path.name for path in log.parent.glob("cloud-init.log.*"))
@@ -228,8 +250,7 @@ def test_machines_have_a_time_client_and_containers_none(root: dict[str, bytes])
     assert not [name for name in root if name.endswith(client)]
     machine_spec = images.wanted(("mariadb",), "kvm")
     images.build(machine_spec)
-    with tarfile.open(images.root_paths(machine_spec)[-1]) as tar:
-        names = {member.name.removeprefix("./").removeprefix("usr/") for member in tar}
+    names = {name.removeprefix("usr/") for name in layers.files(layers_of(machine_spec))}
     assert client in names
     wanted = "etc/systemd/system/sysinit.target.wants/systemd-timesyncd.service"
     assert wanted not in names
@@ -259,8 +280,7 @@ def test_killed_build_leaves_nothing_that_matters() -> None:
     done = subprocess.run([sys.executable, "-c", BUILD], env=_environment(), check=False)
     assert done.returncode == 0
     built = set((cache / "images").glob("altostratus-interrupted-*"))
-    for path in built | set((cache / "roots").glob("*")) - roots:
-        path.unlink()
+    images.remove(built | set((cache / "roots").glob("*")) - roots)
     assert not list((cache / "build").glob("*"))
 
 

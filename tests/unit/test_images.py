@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -24,18 +23,6 @@ def repository(tmp_path: pathlib.Path) -> pathlib.Path:
         if (rootfs.REPOSITORY / folder).exists():
             shutil.copytree(rootfs.REPOSITORY / folder, copy / folder, symlinks=True)
     return copy
-
-
-@pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A root file system as diskimage-builder packs it, with two files."""
-    path = tmp_path / "root.tar"
-    with tarfile.open(path, "w") as tar:
-        for name, content in (("./etc/hostname", b"instance\n"), ("./sbin/init", b"#!/bin/sh\n")):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
 
 
 def test_digest_is_the_same_for_the_same_inputs(repository: pathlib.Path) -> None:
@@ -150,34 +137,33 @@ def test_a_built_image_is_not_built_again(
     assert os.listdir(tmp_path) == ["images"]
 
 
-def test_docker_archive_is_what_docker_load_reads(
-    tmp_path: pathlib.Path, root: pathlib.Path
-) -> None:
-    target, base = tmp_path / "image.tar", make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
-    archive.write_docker_archive(root, target, "altostratus-keystone:1", [base], base)
+def test_docker_archive_is_what_docker_load_reads(tmp_path: pathlib.Path) -> None:
+    parts = [tmp_path / "base.tar", tmp_path / "own.layer"]
+    for part in parts:
+        part.write_text(f"the layer {part.name}")
+    target = tmp_path / "image.tar"
+    archive.write_docker_archive(parts, target, "altostratus-keystone:1")
     with tarfile.open(target) as tar:
         files = {member.name: read(tar, member) for member in tar}
     (entry,) = json.loads(files["manifest.json"])
     assert entry["RepoTags"] == ["altostratus-keystone:1"]
-    lower, upper = (files[layer] for layer in entry["Layers"])
-    assert lower == base.read_bytes()
+    assert [files[name] for name in entry["Layers"]] == [part.read_bytes() for part in parts]
     config = json.loads(files[entry["Config"]])
     assert entry["Config"] == f"{hashlib.sha256(files[entry['Config']]).hexdigest()}.json"
     assert config["rootfs"]["diff_ids"] == [
-        f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in (lower, upper)
+        f"sha256:{hashlib.sha256(part.read_bytes()).hexdigest()}" for part in parts
     ]
     assert config["config"]["Cmd"] == ["/sbin/init"]
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["base.tar", "image.tar", "root.tar"]
+    assert left == ["base.tar", "image.tar", "own.layer"]
 
 
-def test_docker_archive_of_the_same_root_is_the_same(
-    tmp_path: pathlib.Path, root: pathlib.Path
-) -> None:
-    base = make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
+def test_docker_archive_of_the_same_layers_is_the_same(tmp_path: pathlib.Path) -> None:
+    part = tmp_path / "base.tar"
+    part.write_text("a layer")
     for name in ("one", "two"):
-        archive.write_docker_archive(root, tmp_path / name, "altostratus-keystone:1", [base], base)
-        os.utime(root, (1, 1))
+        archive.write_docker_archive([part], tmp_path / name, "altostratus-keystone:1")
+        os.utime(part, (1, 1))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -198,14 +184,11 @@ def test_disk_has_a_boot_loader_and_one_partition_that_holds_the_root(
     tmp_path: pathlib.Path,
 ) -> None:
     boot, core = b"\xeb\x63" + bytes(510), b"\x52\x56" + b"core" * 500
-    root = make_tar(
-        tmp_path / "root.tar",
-        {
-            "./etc/hostname": b"instance\n",
-            "./usr/lib/altostratus/boot.img": boot,
-            "./usr/lib/altostratus/core.img": core,
-        },
-    )
+    own = {"usr/lib/altostratus/boot.img": boot, "usr/lib/altostratus/core.img": core}
+    root = [
+        make_layer(tmp_path / "base", {"etc/hostname": b"instance\n"}),
+        make_layer(tmp_path / "service", own),
+    ]
     target = tmp_path / "image.img"
     archive.write_disk(root, target)
     content = target.read_bytes()
@@ -224,12 +207,11 @@ def test_disk_has_a_boot_loader_and_one_partition_that_holds_the_root(
     assert target.stat().st_blocks * 512 < target.stat().st_size
 
 
-def make_tar(target: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
-    with tarfile.open(target, "w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+def make_layer(target: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
+    target.mkdir()
+    for name, content in files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(content)
     return target
 
 
@@ -237,6 +219,25 @@ def read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     assert file is not None
     return file.read()
+
+
+def test_cache_keeps_the_newest_two_layers_of_a_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
+    folder = tmp_path / "roots"
+    folder.mkdir()
+    for age, digest in enumerate("abc"):
+        for name in (f"base-{digest * 16}", f"base+vm-{digest * 16}"):
+            make_layer(folder / name, {"etc/hostname": b""})
+            os.utime(folder / name, (1000 - age, 1000 - age))
+    images._prune(folder / f"base-{'a' * 16}")
+    assert sorted(path.name for path in folder.glob("base-*")) == [
+        f"base-{'a' * 16}",
+        f"base-{'b' * 16}",
+    ]
+    assert len(list(folder.glob("base+vm-*"))) == 3
+    assert list((tmp_path / "build").iterdir()) == []
 
 
 def test_cache_keeps_the_newest_two_images_of_a_name(
@@ -251,8 +252,8 @@ def test_cache_keeps_the_newest_two_images_of_a_name(
         for old in (f"altostratus-keystone-lxc-{digest * 16}.raw", "altostratus-other-lxc-x.raw"):
             (folder / old).touch()
             os.utime(folder / old, (1000 - age, 1000 - age))
-    made = make_tar(tmp_path / "root.tar", {})
-    monkeypatch.setattr(images, "_service_root", lambda _: made)
+    made = (make_layer(tmp_path / "layer", {}),)
+    monkeypatch.setattr(images, "_root", lambda _: made)
     monkeypatch.setattr(archive, "write_ext4", lambda _, target: target.touch())
     built = images.build(spec)
     assert {path.name for path in folder.iterdir()} == {

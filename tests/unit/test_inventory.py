@@ -61,8 +61,9 @@ def test_old_files_are_those_that_no_build_would_use(
         tmp_path / "images" / f"altostratus-keystone-docker-{'0' * 16}.cdx.json",
         tmp_path / "images" / f"altostratus-keystone-docker-{'0' * 16}.tar",
         tmp_path / "images" / f"altostratus-no-such-service-docker-{'0' * 16}.tar",
+        tmp_path / "roots" / f"base-{'0' * 16}",
         tmp_path / "roots" / f"base-{'0' * 16}.tar",
-        tmp_path / "roots" / f"keystone-{'0' * 16}.tar",
+        tmp_path / "roots" / f"keystone-{'0' * 16}",
     ]
     for path in (*kept, *old):
         path.parent.mkdir(exist_ok=True)

@@ -7,13 +7,14 @@ import sys
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
+BENCH = ("bench/quickstart", "bench/images")
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        ("ruff", "check", "src", "tests", "nova-driver", "bench/quickstart"),
-        ("ruff", "format", "--check", "src", "tests", "bench/quickstart"),
+        ("ruff", "check", "src", "tests", "nova-driver", *BENCH),
+        ("ruff", "format", "--check", "src", "tests", *BENCH),
         ("mypy", "src/altostratus"),
         ("mypy", "--config-file=nova-driver/pyproject.toml", "nova-driver/nova_altostratus"),
     ],

@@ -12,7 +12,6 @@ import urllib.parse
 import pytest
 
 from altostratus import archive, errors, log, registry
-from tests.unit.test_images import make_tar
 
 USER, BASIC = "altostratus", "Basic YWx0b3N0cmF0dXM6c2VjcmV0"
 
@@ -80,12 +79,14 @@ def server() -> collections.abc.Iterator[FakeRegistry]:
 @pytest.fixture
 def images(tmp_path: pathlib.Path) -> list[pathlib.Path]:
     """Two images on the same base."""
-    base = make_tar(tmp_path / "base.tar", {"etc/a": b"a"})
+    base = tmp_path / "base.tar"
+    base.write_bytes(b"what both are on")
     found = []
     for name in ("keystone", "glance"):
-        root = make_tar(tmp_path / f"{name}.root", {"etc/a": b"a", f"etc/{name}": name.encode()})
+        own = tmp_path / f"{name}.layer"
+        own.write_text(f"what only {name} has")
         found.append(tmp_path / f"{name}.tar")
-        archive.write_docker_archive(root, found[-1], "altostratus-image:1", [base], base)
+        archive.write_docker_archive([base, own], found[-1], "altostratus-image:1")
     return found
 
 

@@ -1,9 +1,7 @@
 """The manifest names what a root holds, in the words of package URLs, and always the same way."""
 
-import io
 import json
 import pathlib
-import tarfile
 
 import pytest
 
@@ -37,27 +35,29 @@ Name: not this one
 
 
 @pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A root as diskimage-builder packs it."""
-    site = "./opt/openstack/lib/python3.11/site-packages"
-    files = {
-        "./var/lib/dpkg/status": STATUS,
-        f"{site}/oslo_config-10.7.0.dist-info/METADATA": METADATA,
-        f"{site}/oslo_config/METADATA": "no distribution",
-        "./opt/altostratus/lib/python3.11/site-packages/oslo_config-10.7.0.dist-info/METADATA": (
-            METADATA
-        ),
-    }
-    path = tmp_path / "root.tar"
-    with tarfile.open(path, "w") as tar:
+def root(tmp_path: pathlib.Path) -> list[pathlib.Path]:
+    """The layers of a root."""
+    site = "opt/openstack/lib/python3.11/site-packages"
+    layers: list[dict[str, str]] = [
+        {"var/lib/dpkg/status": "Package: older\nStatus: install ok installed\n"},
+        {
+            "var/lib/dpkg/status": STATUS,
+            f"{site}/oslo_config-10.7.0.dist-info/METADATA": METADATA,
+            f"{site}/oslo_config/METADATA": "no distribution",
+            "opt/altostratus/lib/python3.11/site-packages/oslo_config-10.7.0.dist-info/METADATA": (
+                METADATA
+            ),
+        },
+    ]
+    for number, files in enumerate(layers):
         for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text.encode()))
-    return path
+            path = tmp_path / str(number) / name
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+    return [tmp_path / "0", tmp_path / "1"]
 
 
-def test_manifest_names_packages_and_distributions_once(root: pathlib.Path) -> None:
+def test_manifest_names_packages_and_distributions_once(root: list[pathlib.Path]) -> None:
     document = json.loads(sbom.of_root(root, "image", "abc", "bookworm"))
     assert [one["purl"] for one in document["components"]] == [
         "pkg:deb/debian/g%2B%2B@4:12.2.0-3?arch=amd64&distro=bookworm",
@@ -73,6 +73,6 @@ def test_manifest_names_packages_and_distributions_once(root: pathlib.Path) -> N
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
 
 
-def test_manifest_of_the_same_root_is_the_same(root: pathlib.Path) -> None:
+def test_manifest_of_the_same_root_is_the_same(root: list[pathlib.Path]) -> None:
     texts = {sbom.of_root(root, "image", "abc", "bookworm") for _ in range(2)}
     assert len(texts) == 1
