@@ -18,10 +18,8 @@ SSH_USER = "root"
 _FILES = pathlib.Path(__file__).parents[2] / "guest"
 _KERNEL = "linux-image-cloud-amd64"
 _PROGRAMS = ("busybox-static", "dropbear-bin")
-_TOOLS = ("cpio", "dosfstools", "mtools", "syslinux")
-# In the order in which they must be loaded; what the kernel has built in has no file.
-_MODULES = ("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci",
-            "failover", "net_failover", "virtio_net", "virtio_blk")  # fmt: skip
+_TOOLS = ("cpio", "dosfstools", "kmod", "mtools", "syslinux")
+_MODULES = ("virtio_pci", "virtio_net", "virtio_blk")
 _SIZE_KIB = 32 * 1024
 _DIGITS = 16
 _KEPT = 2
@@ -138,9 +136,17 @@ def _libraries(packages: pathlib.Path, program: pathlib.Path) -> list[pathlib.Pa
 
 
 def _copy_modules(packages: pathlib.Path, target: pathlib.Path) -> None:
-    found = {path.name.split(".")[0]: path for path in packages.rglob("*.ko*")}
-    for number, name in enumerate(name for name in _MODULES if name in found):
-        shutil.copy(found[name], target / f"{number}-{found[name].name}")
+    """The modules and what they need, numbered in the order in which they must be loaded."""
+    (modules,) = (packages / "lib" / "modules").iterdir()
+    run.run(["depmod", f"--basedir={packages}", modules.name])
+    needed = run.run([
+        "modprobe", "--all", "--show-depends", f"--dirname={packages}",
+        f"--set-version={modules.name}", *_MODULES,
+    ]).stdout  # fmt: skip
+    for number, found in enumerate(
+        dict.fromkeys(re.findall(r"^insmod (\S+)", needed, re.MULTILINE))
+    ):
+        shutil.copy(found, target / f"{number:02}-{pathlib.Path(found).name}")
 
 
 def _disk(target: pathlib.Path, kernel: pathlib.Path, initrd: pathlib.Path) -> pathlib.Path:
