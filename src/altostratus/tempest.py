@@ -129,7 +129,11 @@ def _run(
         "--concurrency", str(_PROCESSES),
     ]  # fmt: skip
     # stestr starts the tests with the first python on the path.
-    environment = {"PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(workspace)}
+    environment = {
+        "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": str(workspace),
+        "PYTHONUNBUFFERED": "1",
+    }
     with report.open("w") as file:
         for line in run.lines(command, cwd=workspace, env=environment):
             file.write(f"{log.redact(line)}\n")
