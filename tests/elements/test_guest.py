@@ -99,4 +99,5 @@ def test_what_tempest_runs_inside_works(machine: tuple[pathlib.Path, int]) -> No
     _inside(machine, prologue + "ping -c1 -w1 -s56 169.254.2.2")
     url = "http://169.254.169.254/latest/meta-data/hostname"
     assert _inside(machine, prologue + f"curl {url}") == "tried.novalocal"
+    _inside(machine, prologue + "curl -X POST -d secret http://169.254.169.254/openstack/password")
     assert _inside(machine, "grep -c ^processor /proc/cpuinfo") == "1\n"
