@@ -134,7 +134,7 @@ def _run(
         "HOME": str(workspace),
         "PYTHONUNBUFFERED": "1",
     }
-    with report.open("w") as file:
+    with report.open("w", buffering=1) as file:
         for line in run.lines(command, cwd=workspace, env=environment):
             file.write(f"{log.redact(line)}\n")
             _read(line, outcome, step)

@@ -14,7 +14,7 @@ from cryptography import x509
 from selenium.webdriver.common.by import By
 
 from altostratus import credentials, survey
-from tests.e2e import browser, clouds
+from tests.e2e import browser, clouds, memory
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
@@ -145,11 +145,7 @@ def test_instance_holds_only_its_own_secrets(instance: str) -> None:
 
 @pytest.mark.turn("isolated")
 def test_memory_of_an_instance_beside_its_service() -> None:
-    """What systemd, its journal, sshd and the collector take, in MiB of proportional set size."""
-    taken = {
-        one["name"]: int(clouds.in_instance(one["name"], PSS)) // 1024
-        for one in clouds.status(str(EXAMPLES / "isolated.yaml"))["instances"]
-    }
+    taken = memory.beside_services(str(EXAMPLES / "isolated.yaml"))
     assert max(taken.values()) <= LARGEST_BASE_MIB, json.dumps(taken)
 
 
@@ -224,20 +220,3 @@ def _asking(
         done.set()
         for thread in threads:
             thread.join()
-
-
-PSS = """python3 - <<'PROGRAM'
-import pathlib, re
-BASE = r"(/|:)(init.scope|(systemd-\\w+|ssh|os-collect-config|dbus|cron)\\.service)$"
-total = 0
-for process in pathlib.Path("/proc").glob("[0-9]*"):
-    try:
-        groups = (process / "cgroup").read_text()
-        if process.name == "1" or re.search(BASE, groups, re.MULTILINE):
-            found = re.search(r"^Pss: *(\\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
-            total += int(found[1]) if found else 0
-    except OSError:
-        pass
-print(total)
-PROGRAM
-"""
