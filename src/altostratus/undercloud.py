@@ -21,6 +21,7 @@ import docker
 import docker.errors
 import docker.models.containers
 import docker.types
+import requests
 
 from altostratus import (
     baseline,
@@ -102,8 +103,20 @@ def _remove_from_engine(engine: docker.DockerClient) -> None:
         lambda: engine.volumes.get(VOLUME).remove(force=True), "state of the undercloud"
     )
     _remove_if_there(lambda: engine.networks.get(NETWORK).remove(), "management network")
+    _remove_images(engine)
+
+
+def _remove_images(engine: docker.DockerClient) -> None:
+    """Remove the undercloud's images but those that somebody else's container uses."""
     for image in engine.images.list(name=IMAGE):
-        engine.images.remove(str(image.id), force=True)
+        try:
+            engine.images.remove(str(image.id), force=True)
+        except docker.errors.APIError as exc:
+            if exc.status_code != requests.codes.conflict:
+                raise errors.Error(
+                    f"the image {image.short_id} cannot be removed: {exc.explanation}"
+                ) from exc
+            log.info(f"the image {image.short_id} stays: {exc.explanation}")
 
 
 def status() -> str | None:
