@@ -29,9 +29,11 @@ PYTHON_SERVICES = ("keystone", "glance")
 LOAD = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
+# Programs, which set to work when they are loaded.
+PROGRAMS = ("__main__", ".cmd", ".wsgi")
 loaded = 0
 for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if found.name.endswith("__main__") or ".cmd" in found.name:
+    if any(one in found.name for one in PROGRAMS):
         continue
     try:
         importlib.import_module(found.name)
