@@ -152,6 +152,7 @@ def execute(deployment: Deployment) -> None:
     if not deployment.plan.steps:
         return
     with lock.held(deployment.undercloud, deployment.plan.overcloud.name):
+        reach.open_all(deployment.plan.overcloud)
         for step in deployment.plan.steps:
             with log.step(f"{step.kind} {step.subject}") as shown:
                 _ACTIONS[step.kind](deployment, step, shown)
@@ -241,8 +242,6 @@ def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) ->
         if stack.network(overcloud.name, found.name) == step.subject
     )
     networks.create(deployment.undercloud, overcloud, wanted)
-    if wanted in reach.wanted(overcloud):
-        reach.open(wanted)
 
 
 def _start_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:

@@ -9,6 +9,7 @@ DEBIAN = "bookworm"
 CONTROL = "control"
 UNDERCLOUD = "undercloud"
 INTERNAL = "internal_api"
+EXTERNAL = "external"
 # This machine's bridge to its undercloud: what is reached through it is not this machine's own.
 MACHINE_BRIDGE = "alto0"
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")

@@ -1,4 +1,4 @@
-"""How this machine reaches the networks that an overcloud's machines have floating addresses on.
+"""How this machine reaches networks that are an overcloud's users': of its front, of its machines.
 
 The undercloud instance gets an address on the VLAN provider network, and this machine a route
 through it. Where the undercloud is not on this machine, that is its operator's business.
@@ -8,13 +8,20 @@ import collections.abc
 import ipaddress
 
 from altostratus import run, services, undercloud
-from altostratus.model import Network, Overcloud
+from altostratus.model import EXTERNAL, Network, Overcloud
 
 
 def wanted(overcloud: Overcloud) -> tuple[Network, ...]:
-    """The networks that an instance of the overcloud bridges."""
-    bridged = {services.bridged_network(instance.services) for instance in overcloud.instances}
-    return tuple(network for network in overcloud.networks if network.name in bridged)
+    """The networks that users reach the overcloud and its machines by, beside the control network."""
+    names = {services.bridged_network(instance.services) for instance in overcloud.instances}
+    names |= {EXTERNAL for instance in overcloud.instances if EXTERNAL in instance.networks}
+    return tuple(network for network in overcloud.networks if network.name in names)
+
+
+def open_all(overcloud: Overcloud) -> None:
+    """Make way to all networks of an overcloud that need it."""
+    for network in wanted(overcloud):
+        open(network)
 
 
 def open(network: Network) -> None:

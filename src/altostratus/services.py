@@ -3,7 +3,7 @@
 import collections.abc
 import dataclasses
 
-from altostratus.model import CONTROL
+from altostratus.model import CONTROL, EXTERNAL
 
 FRONT = "haproxy"
 CACHE = "memcached"
@@ -320,7 +320,11 @@ def consoles_url(placed: Placed) -> str | None:
 
 def _reached(placed: Placed) -> tuple[dict[str, str], str]:
     """The host at which users reach each service, and by which scheme."""
-    hosts = {name: addresses[CONTROL] for names, addresses in placed for name in names}
+    hosts = {
+        name: addresses.get(EXTERNAL, addresses[CONTROL])
+        for names, addresses in placed
+        for name in names
+    }
     if FRONT in hosts:
         return dict.fromkeys(hosts, hosts[FRONT]), "https"
     return hosts, "http"

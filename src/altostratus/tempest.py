@@ -23,7 +23,6 @@ from altostratus import (
     guest,
     log,
     machine,
-    reach,
     run,
     tempest_conf,
 )
@@ -60,8 +59,6 @@ def verify(wanted: Overcloud) -> str:
     programs = _environment()
     place = machine.state_dir() / "tempest" / wanted.name
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for network in reach.wanted(wanted):
-        reach.open(network)
     with log.step("make what tempest needs in the overcloud"):
         facts = _facts(wanted, cloud.connect("overcloud"), place)
     workspace = _workspace(programs, place, tempest_conf.render(facts))

@@ -11,7 +11,7 @@ import openstack
 import openstack.exceptions
 import requests
 
-from altostratus import cloud, dashboard, errors, hypervisors, log, services, survey
+from altostratus import cloud, dashboard, errors, hypervisors, log, reach, services, survey
 from altostratus.model import Overcloud
 
 _IMAGE_BYTES = 4 * 1024 * 1024
@@ -41,6 +41,7 @@ def overcloud(wanted: Overcloud) -> None:
     if wanted.instance_of("keystone") is None:
         log.info("         the overcloud has no Keystone: nothing to use it through")
         return
+    reach.open_all(wanted)
     connection = cloud.connect("overcloud")
     checks: list[tuple[str, collections.abc.Callable[[], None]]] = [
         ("a token is issued", lambda: _token(connection))
