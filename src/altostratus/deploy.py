@@ -375,8 +375,14 @@ def _wait_alive(
 def _release_state(undercloud: openstack.connection.Connection, overcloud: str) -> None:
     """Have the drivers remove the state disks together with the servers."""
     for server in undercloud.compute.servers():
-        if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud:
-            undercloud.compute.set_server_metadata(server, **{stack.STATE_RELEASE: "true"})
+        if (server.metadata or {}).get(stack.OVERCLOUD) != overcloud:
+            continue
+        if server.status == "ERROR":
+            # Nova changes the metadata of no such server. One without a host has no disk.
+            if not server.compute_host:
+                continue
+            undercloud.compute.reset_server_state(server, "active")
+        undercloud.compute.set_server_metadata(server, **{stack.STATE_RELEASE: "true"})
 
 
 def _delete_flavors(undercloud: openstack.connection.Connection) -> None:
