@@ -20,6 +20,7 @@ _STACK_S = 60
 _HYPERVISORS_S = 60
 _COMPUTE_S = 180
 _ON_COMPUTE_NODES = {
+    "hypervisor",
     "nova-compute",
     "neutron-openvswitch-agent",
     "neutron-dhcp-agent",
@@ -221,12 +222,17 @@ def _dashboard(connection: Connection, wanted: Overcloud) -> None:
 
 
 def _compute_node(connection: Connection) -> None:
-    """Its compute process and agents, which report themselves alive a little later."""
+    """Its compute process and agents, which report themselves alive a little later.
+
+    Nova places machines on a node only when it has found out which cell that belongs to, and only
+    then is it among the hypervisors.
+    """
 
     def look() -> tuple[bool | None, str]:
         found = connection.compute.services(binary="nova-compute")
         up = {"nova-compute" for service in found if service.state == "up"}
         up |= {agent.binary for agent in connection.network.agents() if agent.is_alive}
+        up |= {"hypervisor" for _ in connection.compute.hypervisors()}
         missing = sorted(_ON_COMPUTE_NODES - up)
         return (None if missing else True), f"not alive: {', '.join(missing)}"
 
