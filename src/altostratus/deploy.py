@@ -34,6 +34,7 @@ from altostratus import (
     plan,
     reach,
     stack,
+    statedisks,
     survey,
     verify,
 )
@@ -173,7 +174,7 @@ def delete(overcloud: str) -> bool:
 def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool:
     found = heat.find(undercloud, overcloud)
     if found is not None:
-        _release_state(undercloud, overcloud)
+        statedisks.release(undercloud, overcloud)
         with log.step(f"delete stack {overcloud}") as step:
             heat.delete(undercloud, found, step)
     for network in survey.networks(undercloud):
@@ -370,19 +371,6 @@ def _wait_alive(
         return survey.answers(address, timeout_s=1) or None, f"{address} does not answer"
 
     cloud.wait(f"booting {step.subject}", answering, _ANSWER_S, hint=hint, step=shown)
-
-
-def _release_state(undercloud: openstack.connection.Connection, overcloud: str) -> None:
-    """Have the drivers remove the state disks together with the servers."""
-    for server in undercloud.compute.servers():
-        if (server.metadata or {}).get(stack.OVERCLOUD) != overcloud:
-            continue
-        if server.status == "ERROR":
-            # Nova changes the metadata of no such server. One without a host has no disk.
-            if not server.compute_host:
-                continue
-            undercloud.compute.reset_server_state(server, "active")
-        undercloud.compute.set_server_metadata(server, **{stack.STATE_RELEASE: "true"})
 
 
 def _delete_flavors(undercloud: openstack.connection.Connection) -> None:

@@ -1,0 +1,37 @@
+"""The state disks of an overcloud's servers, which the drivers keep until they are told otherwise."""
+
+from typing import Any
+
+import openstack
+
+from altostratus import cloud, stack
+
+_SERVER_S = 180
+
+Connection = openstack.connection.Connection
+
+
+def release(undercloud: Connection, overcloud: str) -> None:
+    """Have the drivers remove the state disks together with the servers."""
+    for server in undercloud.compute.servers():
+        if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud:
+            _release_disk(undercloud, _built(undercloud, server.id))
+
+
+def _release_disk(undercloud: Connection, server: Any) -> None:
+    if server.status == "ERROR":
+        # Nova changes the metadata of no such server. One without a host has no disk.
+        if not server.compute_host:
+            return
+        undercloud.compute.reset_server_state(server, "active")
+    undercloud.compute.set_server_metadata(server, **{stack.STATE_RELEASE: "true"})
+
+
+def _built(undercloud: Connection, identity: str) -> Any:
+    """A server when Nova has built it, or failed to: until then it changes no metadata."""
+
+    def look() -> tuple[Any, str]:
+        found = undercloud.compute.get_server(identity)
+        return (None if found.status == "BUILD" else found), "it is being built"
+
+    return cloud.wait(f"the server {identity}", look, _SERVER_S)
