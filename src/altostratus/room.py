@@ -128,21 +128,31 @@ def _amounts(
     instances: collections.abc.Sequence[Instance], providers: collections.abc.Sequence[Provider]
 ) -> tuple[_Amount, ...]:
     return (
-        _Amount(
+        _amount(
             "memory",
             "MiB of memory",
-            tuple(one.memory_mib for one in instances),
-            tuple(one.memory_mib for one in providers),
-            tuple(max(one.memory_mib - one.others_memory_mib, 0) for one in providers),
+            [one.memory_mib for one in instances],
+            [(one.memory_mib, one.others_memory_mib) for one in providers],
         ),
-        _Amount(
+        _amount(
             "disk",
             "GiB of disk",
-            tuple(one.disk_gib for one in instances),
-            tuple(one.disk_gib for one in providers),
-            tuple(max(one.disk_gib - one.others_disk_gib, 0) for one in providers),
+            [one.disk_gib for one in instances],
+            [(one.disk_gib, one.others_disk_gib) for one in providers],
         ),
     )
+
+
+def _amount(
+    key: str,
+    unit: str,
+    wanted: collections.abc.Iterable[int],
+    shares: collections.abc.Sequence[tuple[int, int]],
+) -> _Amount:
+    """``shares`` are what each provider has, and how much of it others use."""
+    total = tuple(has for has, _ in shares)
+    free = tuple(max(has - others, 0) for has, others in shares)
+    return _Amount(key, unit, tuple(wanted), total, free)
 
 
 def _sum(instances: collections.abc.Sequence[Instance], amount: _Amount) -> str:
