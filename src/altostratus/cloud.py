@@ -9,10 +9,13 @@ import keystoneauth1.exceptions
 import openstack
 import openstack.config.exceptions
 import openstack.exceptions
+import requests
 
 from altostratus import errors, log
 
 _POLL_S = 1.0
+_ANSWER_S = 3.0
+_SERVING_S = 300
 
 T = typing.TypeVar("T")
 
@@ -77,3 +80,40 @@ def lets_in(connection: openstack.connection.Connection) -> bool:
         log.debug(f"Keystone: {exc}")
         return False
     return True
+
+
+def wait_serving(name: str, *, hint: str) -> None:
+    """Wait until all services of a cloud's catalogue answer, as after a boot of their machine.
+
+    A front says 503 for those that are not there yet. Raises :class:`errors.Error` with what is
+    missing after five minutes.
+    """
+    connection = openstack.connect(cloud=name)
+
+    def answering() -> tuple[bool | None, str]:
+        silent = _silent(connection)
+        return (None, f"no answer from {silent[0]}") if silent else (True, "")
+
+    with log.step(f"wait for the {name}'s services") as step:
+        wait(f"the start of the {name}'s services", answering, _SERVING_S, hint=hint, step=step)
+
+
+def serves(connection: openstack.connection.Connection, url: str | None = None) -> bool:
+    """Whether a cloud's service answers, if only to say whom it lets in; Keystone by default."""
+    asked = url or connection.config.get_auth_args()["auth_url"]
+    try:
+        answer = requests.get(asked, timeout=_ANSWER_S, verify=connection.session.verify)
+    except requests.RequestException as exc:
+        log.debug(f"{asked}: {exc}")
+        return False
+    return bool(answer.status_code < requests.codes.server_error)
+
+
+def _silent(connection: openstack.connection.Connection) -> list[str]:
+    """What of a cloud's catalogue does not answer yet."""
+    # Asked earlier, the SDK complains aloud of what is only not there yet.
+    if not serves(connection) or not lets_in(connection):
+        return ["Keystone"]
+    endpoints = [one for service in connection.service_catalog for one in service["endpoints"]]
+    urls = [one["url"] for one in endpoints if one["interface"] == "public"]
+    return [url for url in urls if not serves(connection, url)]

@@ -295,8 +295,7 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     with survey.admin(url, deployment.secrets) as admin:
 
         def letting_in() -> tuple[bool | None, str]:
-            # Asked earlier, the SDK complains aloud of what is only not there yet.
-            if survey.serves(admin) and cloud.lets_in(admin):
+            if cloud.serves(admin) and cloud.lets_in(admin):
                 return True, ""
             return None, heat.progress(deployment.undercloud, overcloud.name)
 

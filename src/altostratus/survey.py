@@ -13,10 +13,10 @@ from typing import Any
 import keystoneauth1.exceptions
 import openstack
 import openstack.exceptions
-import requests
 
 from altostratus import (
     certificates,
+    cloud,
     credentials,
     errors,
     hypervisors,
@@ -125,16 +125,6 @@ def answers(address: str, port: int = _SSH_PORT, timeout_s: float = _ANSWER_S) -
             return True
     except OSError:
         return False
-
-
-def serves(connection: Connection) -> bool:
-    """Whether a cloud's Keystone answers; a front says 503 where it is not there yet."""
-    url = connection.config.get_auth_args()["auth_url"]
-    try:
-        answer = requests.get(url, timeout=_ANSWER_S, verify=connection.session.verify)
-    except requests.RequestException:
-        return False
-    return bool(answer.status_code < requests.codes.server_error)
 
 
 def _outputs(found: Any) -> dict[str, Any]:
@@ -309,7 +299,7 @@ def _endpoints(
     if url is None or "admin_password" not in secrets:
         return None
     with admin(url, secrets) as overcloud:
-        return _public_endpoints(overcloud) if serves(overcloud) else None
+        return _public_endpoints(overcloud) if cloud.serves(overcloud) else None
 
 
 def _public_endpoints(overcloud: Connection) -> dict[str, str] | None:

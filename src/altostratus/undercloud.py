@@ -27,6 +27,7 @@ from altostratus import (
     baseline,
     capabilities,
     certificates,
+    cloud,
     credentials,
     errors,
     images,
@@ -80,6 +81,8 @@ def up(undercloud: model.Undercloud) -> None:
         registry=_registry(tree),
         authority=certificates.trusted(secrets),
     )
+    # It was configured long ago where the machine has only booted again.
+    cloud.wait_serving("undercloud", hint="./altostratus undercloud shell systemctl --failed")
     baseline.make(undercloud)
 
 
