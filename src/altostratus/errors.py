@@ -8,7 +8,9 @@ Error                a failure that was foreseen: one message, one hint, exit st
 └── VerifyFailed     a cloud does not do what it should, seen from outside
 """
 
+import collections.abc
 import dataclasses
+import difflib
 import enum
 
 
@@ -85,3 +87,11 @@ class StalePlan(Error):
 
 class VerifyFailed(Error):
     """A cloud does not do what it should."""
+
+
+def unknown(what: str, given: str, known: collections.abc.Iterable[str]) -> tuple[str, str | None]:
+    """The message and the hint about a word that is none of the known ones."""
+    known = tuple(known)
+    close = difflib.get_close_matches(given, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"there is no {what} {given!r}", f"{meant}known: {', '.join(known)}"

@@ -154,11 +154,11 @@ def _placed(overcloud: Overcloud, addresses: Addresses) -> services.Placed:
 
 
 def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ...]:
-    """Where the front of an overcloud answers, if it has one: on all networks but the internal."""
+    """Where the front of an overcloud answers, if it has one."""
     front = overcloud.instance_of(services.FRONT)
     if front is None:
         return ()
-    return tuple(addresses[front.name][name] for name in front.networks if name != INTERNAL)
+    return tuple(addresses[front.name][name] for name in services.public_networks(front.networks))
 
 
 def overcloud_catalog(overcloud: Overcloud, addresses: Addresses, secrets: Secrets) -> list[Tree]:

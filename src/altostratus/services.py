@@ -3,7 +3,7 @@
 import collections.abc
 import dataclasses
 
-from altostratus.model import CONTROL, EXTERNAL
+from altostratus.model import CONTROL, EXTERNAL, INTERNAL
 
 FRONT = "haproxy"
 CACHE = "memcached"
@@ -294,6 +294,30 @@ def all_names() -> tuple[str, ...]:
 def bridged_network(names: tuple[str, ...]) -> str | None:
     """The network on which an instance of these services has a bridge and no address, if any."""
     return next((found for name in names if (found := get(name).bridged_network)), None)
+
+
+def networks(
+    names: tuple[str, ...],
+    cloud: collections.abc.Collection[str],
+    there: collections.abc.Container[str],
+) -> tuple[str, ...]:
+    """The networks that an instance of these services needs, beside the control network.
+
+    ``cloud`` are the services of all its instances, ``there`` the networks that it has. Services
+    talk to one another over the internal network. Users come over the external one, if there is
+    one: to the front, or without a front to whatever has a port for them.
+    """
+    has_users = FRONT in names or any(get(name).public_ports for name in names)
+    is_reached = has_users and (FRONT in names or FRONT not in cloud)
+    wanted = (EXTERNAL if is_reached else None, bridged_network(names))
+    return (INTERNAL, *(name for name in wanted if name in there and name))
+
+
+def public_networks(networks: collections.abc.Collection[str]) -> tuple[str, ...]:
+    """Those of an instance's networks over which users reach it."""
+    if EXTERNAL in networks:
+        return (EXTERNAL,)
+    return tuple(name for name in networks if name != INTERNAL)
 
 
 def endpoint(name: str, host: str, scheme: str = "http") -> str:

@@ -303,10 +303,10 @@ def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
 
 
 def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
-    public = _public_ports(overcloud, instance)
-    ports: collections.abc.Iterable[services.Port] = public
+    is_public = name in services.public_networks(instance.networks)
+    ports: list[services.Port] = [*_public_ports(overcloud, instance)] if is_public else []
     if name == CONTROL:
-        return [_rule(port) for port in (_SSH_PORT, *public)] + [{"protocol": "icmp"}]
+        return [_rule(port) for port in (_SSH_PORT, *ports)] + [{"protocol": "icmp"}]
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
         ports = [port for service in instance.services for port in services.get(service).ports]

@@ -31,7 +31,7 @@ _LAYERS = (
     {"room"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
-    {"inventory"},
+    {"crosschecks", "inventory"},
     {"images", "sections"},
     {"certificates", "hypervisors", "services", "seal", "tempest_conf", "yamlfile"},
     {"model"},
@@ -46,7 +46,7 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "check", "errors", "heatenv", "hypervisors", "metadata", "model",
+    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "metadata", "model",
     "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "tempest_conf",
     "yamlfile",
 }  # fmt: skip
