@@ -256,10 +256,15 @@ def _name() -> str:
 
 
 def _computes(connection: Connection) -> None:
-    found = list(connection.compute.services(binary="nova-compute"))
-    down = [service.host for service in found if service.state != "up"]
-    if down or not found:
-        raise _Wrong(f"down: {', '.join(down)}" if down else "there are none")
+    """All are up: after a boot of the machine Nova hears of each again only after a while."""
+
+    def look() -> tuple[bool | None, str]:
+        found = list(connection.compute.services(binary="nova-compute"))
+        down = [service.host for service in found if service.state != "up"]
+        said = f"down: {', '.join(down)}" if found else "there are none"
+        return (True if found and not down else None), said
+
+    cloud.wait("hearing of the compute processes", look, _HYPERVISORS_S)
 
 
 def _traits(connection: Connection) -> None:
