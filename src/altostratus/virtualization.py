@@ -5,7 +5,7 @@ import json
 
 from altostratus import run, undercloud
 
-_FOUND = "/run/altostratus/found.json"
+_FOUND = "/var/lib/altostratus/found.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

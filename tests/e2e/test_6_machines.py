@@ -26,7 +26,7 @@ def test_second_deploy_has_nothing_to_do() -> None:
 
 
 def test_machines_have_the_virtualisation_that_was_found() -> None:
-    found = json.loads(clouds.in_undercloud("cat", "/run/altostratus/found.json"))["libvirt"]
+    found = json.loads(clouds.in_undercloud("cat", "/var/lib/altostratus/found.json"))["libvirt"]
     for name in running_machines():
         assert f"<domain type='{found['virt_type']}'" in virsh("dumpxml", name)
 
