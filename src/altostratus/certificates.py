@@ -1,8 +1,8 @@
-"""The certificates of an overcloud: an authority of its own, and what its front shows.
+"""The certificates of a cloud: an authority of its own, and what each of its instances shows.
 
 They are kept among the cloud's secrets, and made anew only where those that are kept no longer
 serve or somebody asks for it, so that the same cloud has the same certificates at every plan. A new
-authority is signed by the one before it, too: who trusts only that goes on to trust the front.
+authority is signed by the one before it, too: who trusts only that goes on to trust the instances.
 """
 
 import collections.abc
@@ -17,51 +17,74 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 AUTHORITY = "authority_certificate"
 AUTHORITY_KEY = "authority_key"
-FRONT = "front_certificate"
 # The authority before, and the present one's certificate as signed by it.
 _BEFORE = "authority_before_certificate"
 _BRIDGE = "authority_bridge_certificate"
 
+_INSTANCE = "certificate_"
+
 _AUTHORITY_DAYS = 3650
-_FRONT_DAYS = 365
+_INSTANCE_DAYS = 365
 _RENEW_DAYS = 30
-_TITLES = {FRONT: "front", AUTHORITY: "authority"}
 # Clocks differ: what is made now is good a little earlier, too.
 _SKEW = datetime.timedelta(hours=1)
 
 Secrets = collections.abc.Mapping[str, str]
+# The addresses at which each instance of a cloud is reached.
+Reached = collections.abc.Mapping[str, collections.abc.Sequence[str]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Certificate:
-    """What is told of a certificate; ``until`` is when it ends."""
+    """What is told of a certificate; ``name`` is whose it is, ``until`` is when it ends."""
 
     name: str
     serial: str
     until: datetime.datetime
 
 
+def of(instance: str) -> str:
+    """The name of the secret that is an instance's certificate.
+
+    It, what a client needs beside its authority, and its private key, in this order: PEM.
+    """
+    return f"{_INSTANCE}{instance}"
+
+
+def host_name(cloud: str, instance: str) -> str:
+    """The name in an instance's certificate: no name service knows it, but HAProxy checks it."""
+    return f"{instance}.{cloud}"
+
+
 def renewed(
     known: Secrets,
     cloud: str,
-    addresses: collections.abc.Sequence[str],
+    instances: Reached,
     now: datetime.datetime,
     anew: collections.abc.Collection[str] = (),
 ) -> dict[str, str]:
     """A cloud's secrets with certificates that serve: the known ones, else new ones.
 
-    The front's is for these addresses; it, what a client needs beside its authority, and its
-    private key are one secret, in this order. ``anew`` are those (``AUTHORITY``, ``FRONT``) that
-    are made in any case. A new authority makes a new one of the front, too.
+    Those of instances that the cloud has no longer are left out. ``anew`` are those (``AUTHORITY``,
+    ``of(instance)``) that are made in any case. A new authority makes all others new, too.
     """
-    secrets = dict(known)
+    wanted = {of(name) for name in instances}
+    secrets = {
+        name: value
+        for name, value in known.items()
+        if name in wanted or not name.startswith(_INSTANCE)
+    }
     if AUTHORITY in anew or not _authority_serves(secrets, now):
         secrets = _without_overlap(secrets) | _new_authority(secrets, cloud, now)
-    if FRONT in anew or not _front_serves(secrets, addresses, now):
-        if _BRIDGE in secrets and _read(secrets[_BRIDGE]).not_valid_after_utc <= now:
-            secrets = _without_overlap(secrets)
-        secrets[FRONT] = _new_front(secrets, cloud, addresses, now)
-    return secrets
+    stale = [
+        name
+        for name, addresses in instances.items()
+        if of(name) in anew or not _serves(secrets, name, addresses, now)
+    ]
+    if stale and _BRIDGE in secrets and _read(secrets[_BRIDGE]).not_valid_after_utc <= now:
+        secrets = _without_overlap(secrets)
+    made = {of(name): _new(secrets, cloud, name, instances[name], now) for name in stale}
+    return secrets | made
 
 
 def trusted(secrets: Secrets) -> str | None:
@@ -71,10 +94,13 @@ def trusted(secrets: Secrets) -> str | None:
 
 
 def described(secrets: Secrets) -> tuple[Certificate, ...]:
-    """The certificates among a cloud's secrets."""
+    """The certificates among a cloud's secrets: the authority's, and then the instances'."""
+    titles = {AUTHORITY: "authority"} | {
+        name: name.removeprefix(_INSTANCE) for name in sorted(secrets) if name.startswith(_INSTANCE)
+    }
     return tuple(
         Certificate(title, f"{found.serial_number:X}", found.not_valid_after_utc)
-        for name, title in _TITLES.items()
+        for name, title in titles.items()
         if name in secrets
         for found in [_read(secrets[name])]
     )
@@ -85,7 +111,7 @@ def ending(
 ) -> list[str]:
     """Those that should be renewed now, in words."""
     return [
-        f"the certificate of the {one.name} {_ends(one, now)}"
+        f"the certificate of {one.name} {_ends(one, now)}"
         for one in certificates
         if one.until <= now + _days(_RENEW_DAYS)
     ]
@@ -108,12 +134,15 @@ def _authority_serves(secrets: Secrets, now: datetime.datetime) -> bool:
     return _lasts(_read(secrets[AUTHORITY]), now)
 
 
-def _front_serves(
-    secrets: Secrets, addresses: collections.abc.Sequence[str], now: datetime.datetime
+def _serves(
+    secrets: Secrets,
+    instance: str,
+    addresses: collections.abc.Sequence[str],
+    now: datetime.datetime,
 ) -> bool:
-    if FRONT not in secrets:
+    if of(instance) not in secrets:
         return False
-    certificate = _read(secrets[FRONT])
+    certificate = _read(secrets[of(instance)])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     covered = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     authority = _read(secrets[AUTHORITY])
@@ -175,23 +204,31 @@ def _authority(
     )
 
 
-def _new_front(
+def _new(
     secrets: Secrets,
     cloud: str,
+    instance: str,
     addresses: collections.abc.Sequence[str],
     now: datetime.datetime,
 ) -> str:
     authority = _read(secrets[AUTHORITY])
     signer = _signer(secrets)
     key = _new_key()
-    until = min(now + _days(_FRONT_DAYS), authority.not_valid_after_utc)
-    names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-    server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    until = min(now + _days(_INSTANCE_DAYS), authority.not_valid_after_utc)
+    name = host_name(cloud, instance)
+    names = [
+        x509.DNSName(name),
+        *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
+    ]
+    # A client's, too: machines' screens are shown to those alone who have one of the cloud.
+    ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
-        _builder(_name(f"{cloud} front"), authority.subject, key.public_key(), now, until)
+        # At most 64 characters; whoever checks a name looks at the other names.
+        _builder(_name(name[:64]), authority.subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(server, critical=False)
+        # Were it critical, QEMU would want a usage that is not for elliptic curves.
+        .add_extension(_usage(signs_certificates=False), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(ends), critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(_issued_by(signer), critical=False)
         .sign(signer, hashes.SHA256())

@@ -335,7 +335,7 @@ def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) 
 @_hypervisor
 @click.option("--authority", is_flag=True, help="And of the authority that signs it.")
 def overcloud_renew(file: pathlib.Path, hypervisor: str | None, authority: bool) -> None:
-    """Renew the certificate of the overcloud's front, while requests go on."""
+    """Renew the certificates of the overcloud's instances, while requests go on."""
     from altostratus import deploy, plan
 
     deployment = deploy.prepare_renewal(*load(file, hypervisor), authority=authority)

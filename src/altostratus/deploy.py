@@ -67,24 +67,26 @@ def prepare(overcloud: Overcloud, document: Document) -> Deployment:
 
 
 def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
-    """Plan to renew the certificates of an overcloud's front, and nothing else; changes nothing.
+    """Plan to renew the certificates of an overcloud's instances, and nothing else; changes nothing.
 
     With ``authority`` there is a new one of that, too. Raises :class:`errors.Error` where there
-    is no front, or more to do than this.
+    is no overcloud, or more to do than this.
     """
     undercloud, found = _look(overcloud, document)
     if not found.observed.certificates:
         raise errors.Error(
-            f"the overcloud {overcloud.name} has no certificates",
-            hint="give it a front: an instance with the service haproxy",
+            f"the overcloud {overcloud.name} has no certificates: it is not there",
+            hint="deploy it first: ./altostratus overcloud deploy FILE",
         )
     known = metadata.overcloud_secrets(overcloud, found.secrets)
-    if _planned(undercloud, overcloud, found, known).plan.steps:
+    anew = {certificates.of(instance.name) for instance in overcloud.instances}
+    if not anew <= known.keys() or _planned(undercloud, overcloud, found, known).plan.steps:
         raise errors.Error(
             f"there is more to do at the overcloud {overcloud.name} than to renew certificates",
             hint="deploy it first: ./altostratus overcloud plan FILE shows what there is to do",
         )
-    anew = (certificates.FRONT, *((certificates.AUTHORITY,) if authority else ()))
+    if authority:
+        anew.add(certificates.AUTHORITY)
     return _planned(undercloud, overcloud, found, _renewed(overcloud, found, anew))
 
 
@@ -118,11 +120,10 @@ def _renewed(
 ) -> dict[str, str]:
     """The overcloud's secrets, with those certificates made anew and those that end soon."""
     secrets = metadata.overcloud_secrets(overcloud, found.secrets)
-    front = metadata.front_addresses(overcloud, addresses.assign(overcloud, found.observed))
-    if not front:
-        return secrets
+    assigned = addresses.assign(overcloud, found.observed)
     now = datetime.datetime.now(datetime.UTC)
-    return certificates.renewed(secrets, overcloud.name, front, now, anew)
+    instances = metadata.certified(overcloud, assigned)
+    return certificates.renewed(secrets, overcloud.name, instances, now, anew)
 
 
 def check_machine(overcloud: Overcloud, document: Document) -> None:

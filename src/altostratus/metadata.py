@@ -10,7 +10,7 @@ import json
 import secrets as random
 from typing import Any
 
-from altostratus import hypervisors, seal, sections, services
+from altostratus import certificates, hypervisors, seal, sections, services
 from altostratus.model import CONTROL, INTERNAL, Hypervisor, Instance, Overcloud, Share, Undercloud
 
 Tree = sections.Tree
@@ -63,6 +63,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     names = services.undercloud_names()
     everywhere = dict.fromkeys(names, _LOOPBACK)
     public_urls = services.public_urls([(names, {CONTROL: host})])
+    internal_urls = services.internal_urls(everywhere, scheme="http")
     cloud = sections.Cloud(
         secrets=secrets,
         instance=wanted.name,
@@ -71,7 +72,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         messaging_host=_LOOPBACK,
         # Others than itself reach it at its front alone.
         bind=_LOOPBACK,
-        auth_url=services.endpoint("keystone", _LOOPBACK),
+        auth_url=internal_urls["keystone"],
         internal_hosts=everywhere,
         public_urls=public_urls,
         services=names,
@@ -104,7 +105,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
             "address": f"{host}/{wanted.control.cidr.prefixlen}",
         }
     }
-    tree["catalog"] = catalog(names, public_urls, everywhere, secrets)
+    tree["catalog"] = catalog(names, public_urls, internal_urls, secrets)
     return _named(tree, wanted.name, wanted.name, names)
 
 
@@ -127,6 +128,7 @@ def instance(
         internal_hosts=internal,
         public_urls=public_urls(overcloud, addresses),
         services=tuple(internal),
+        shown=_shown(overcloud),
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
         cache_host=internal.get(services.CACHE),
@@ -149,6 +151,20 @@ def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
     return services.public_urls(_placed(overcloud, addresses))
 
 
+def certified(overcloud: Overcloud, addresses: Addresses) -> dict[str, tuple[str, ...]]:
+    """The addresses that the certificate of each instance is for."""
+    return {one.name: tuple(addresses[one.name].values()) for one in overcloud.instances}
+
+
+def _shown(overcloud: Overcloud) -> dict[str, str]:
+    """The name in the certificate of each service's instance."""
+    return {
+        service: certificates.host_name(overcloud.name, one.name)
+        for one in overcloud.instances
+        for service in one.services
+    }
+
+
 def _placed(overcloud: Overcloud, addresses: Addresses) -> services.Placed:
     return [(one.services, addresses[one.name]) for one in overcloud.instances]
 
@@ -164,13 +180,14 @@ def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ..
 def overcloud_catalog(overcloud: Overcloud, addresses: Addresses, secrets: Secrets) -> list[Tree]:
     """What :mod:`altostratus.catalog` is to register in an overcloud's Keystone."""
     internal = _hosts(overcloud, addresses, INTERNAL)
-    return catalog(tuple(internal), public_urls(overcloud, addresses), internal, secrets)
+    internal_urls = services.internal_urls(internal)
+    return catalog(tuple(internal), public_urls(overcloud, addresses), internal_urls, secrets)
 
 
 def catalog(
     names: collections.abc.Iterable[str],
     public_urls: collections.abc.Mapping[str, str],
-    internal_hosts: collections.abc.Mapping[str, str],
+    internal_urls: collections.abc.Mapping[str, str],
     secrets: Secrets,
 ) -> list[Tree]:
     """The catalogue entries and users of those of the services that have them."""
@@ -188,7 +205,7 @@ def catalog(
         if service.endpoint_type:
             entry |= {
                 "public_url": public_urls[service.name],
-                "internal_url": services.endpoint(service.name, internal_hosts[service.name]),
+                "internal_url": internal_urls[service.name],
             }
         if service.name == "heat":
             entry["domain"] = {

@@ -17,6 +17,7 @@ Secrets = collections.abc.Mapping[str, str]
 REGION = "RegionOne"
 REGISTRY_USER = "altostratus"
 REGISTRY_PORT = 5005
+_MESSAGING_IN_CLEAR = 5672
 # The physical network by which an overcloud's machines reach others than themselves.
 _PROVIDER = "provider"
 PROVIDER_BRIDGE = "br-ex"
@@ -24,14 +25,19 @@ PROVIDER_BRIDGE = "br-ex"
 _DATAPATH = "netdev"
 _TENANT_NETWORKS = "vxlan"
 _COMPUTE = "nova-compute"
+# Where the element instance-tls has the cloud's authorities, and Debian those of its own.
+_AUTHORITY = "/etc/ssl/instance/authority.pem"
+_NO_AUTHORITY = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cloud:
     """Where things are in the cloud that an instance belongs to.
 
-    ``host`` is its own address for the others, ``addresses`` are all that it has. ``front`` are
-    those at which the cloud's front answers, ``consoles_url`` is where machines' screens are shown.
+    ``host`` is its own address for the others, ``addresses`` are all that it has. ``shown`` is
+    what the certificate of each service's instance names: where it is empty, services speak in
+    clear to one another. ``front`` are the addresses at which the cloud's front answers,
+    ``consoles_url`` is where machines' screens are shown.
     """
 
     secrets: Secrets
@@ -44,6 +50,7 @@ class Cloud:
     internal_hosts: collections.abc.Mapping[str, str]
     public_urls: collections.abc.Mapping[str, str]
     services: tuple[str, ...]
+    shown: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     front: tuple[str, ...] = ()
     cache_host: str | None = None
@@ -52,12 +59,16 @@ class Cloud:
 
 def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
     """The sections of these services, and what they share."""
-    tree: Tree = {}
+    tree: Tree = {"tls": _tls(cloud)}
     for service in map(services.get, names):
         more = _MORE.get(service.name)
         tree[service.name] = _usual(cloud, service) | (more(cloud) if more else {})
         if "keystone" in service.needs:
-            tree["identity"] = {"auth_url": cloud.auth_url, "region": REGION}
+            tree["identity"] = {
+                "auth_url": cloud.auth_url,
+                "cafile": _AUTHORITY if cloud.shown else _NO_AUTHORITY,
+                "region": REGION,
+            }
         if cloud.cache_host and service.uses_cache:
             tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
         if cloud.front and (service.public_port or service.name == services.FRONT):
@@ -67,6 +78,14 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
         for name, section in _compute_node(cloud).items():
             tree[name] = section | tree.get(name, {})
     return tree
+
+
+def _tls(cloud: Cloud) -> Tree:
+    return {
+        "services": bool(cloud.shown),
+        "certificate": cloud.secrets[certificates.of(cloud.instance)],
+        "authority": certificates.trusted(cloud.secrets),
+    }
 
 
 def _usual(cloud: Cloud, service: services.Service) -> Tree:
@@ -119,9 +138,13 @@ def _memcached(cloud: Cloud) -> Tree:
 def _haproxy(cloud: Cloud) -> Tree:
     behind = [services.get(name) for name in cloud.services if name in cloud.public_urls]
     return {
-        "certificate": cloud.secrets[certificates.FRONT],
         "services": [
-            {"name": name, "port": port, "host": cloud.internal_hosts[one.name]}
+            {
+                "name": name,
+                "port": port,
+                "host": cloud.internal_hosts[one.name],
+                "shows": cloud.shown.get(one.name, ""),
+            }
             for one in behind
             for name, port in one.public_ports.items()
         ],
@@ -132,7 +155,7 @@ def _keystone(cloud: Cloud) -> Tree:
     return {
         "region": REGION,
         "public_url": cloud.public_urls["keystone"],
-        "internal_url": services.endpoint("keystone", cloud.internal_hosts["keystone"]),
+        "internal_url": cloud.auth_url,
     }
 
 
@@ -225,11 +248,13 @@ def messaging_password_hash(password: str) -> str:
 def _database_url(cloud: Cloud, user: str, database: str) -> str:
     # With its port and query: nova-manage makes templates of them.
     password = cloud.secrets[f"{user}_database_password"]
-    host = cloud.database_host
-    return f"mysql+pymysql://{user}:{password}@{host}:3306/{database}?charset=utf8mb4"
+    trusted = f"&ssl_ca={_AUTHORITY}" if cloud.shown else ""
+    place = f"{cloud.database_host}:3306/{database}?charset=utf8mb4{trusted}"
+    return f"mysql+pymysql://{user}:{password}@{place}"
 
 
 def _transport_url(cloud: Cloud, user: str, vhost: str | None = None) -> str:
     """A service's own account in RabbitMQ, by default in the virtual host that is named like it."""
     password = cloud.secrets[f"{user}_messaging_password"]
-    return f"rabbit://{user}:{password}@{cloud.messaging_host}:5672/{vhost or user}"
+    port = services.MESSAGING_PORT if cloud.shown else _MESSAGING_IN_CLEAR
+    return f"rabbit://{user}:{password}@{cloud.messaging_host}:{port}/{vhost or user}"

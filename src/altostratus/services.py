@@ -8,6 +8,7 @@ from altostratus.model import CONTROL, EXTERNAL, INTERNAL
 FRONT = "haproxy"
 CACHE = "memcached"
 CACHE_PORT = 11211
+MESSAGING_PORT = 5671
 _CONSOLES = "novncproxy"
 CONSOLES_PORT = 6080
 CONSOLES_PAGE = "vnc_lite.html"
@@ -119,7 +120,7 @@ _SERVICES = (
     Service(
         name="rabbitmq",
         order=31,
-        internal_ports=(5672,),
+        internal_ports=(MESSAGING_PORT,),
         state_gib=1,
         in_overcloud=True,
     ),
@@ -320,38 +321,48 @@ def public_networks(networks: collections.abc.Collection[str]) -> tuple[str, ...
     return tuple(name for name in networks if name != INTERNAL)
 
 
-def endpoint(name: str, host: str, scheme: str = "http") -> str:
+def endpoint(name: str, host: str, scheme: str = "https") -> str:
     """The URL of a service at a host."""
     service = get(name)
     return f"{scheme}://{host}:{service.public_port}{service.path}"
 
 
-def public_urls(placed: Placed) -> dict[str, str]:
-    """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
-    hosts, scheme = _reached(placed)
+def internal_urls(
+    hosts: collections.abc.Mapping[str, str], scheme: str = "https"
+) -> dict[str, str]:
+    """Where services reach one another's APIs: those that have one, at these hosts."""
     return {
         name: endpoint(name, host, scheme) for name, host in hosts.items() if get(name).public_port
     }
 
 
+def public_urls(placed: Placed) -> dict[str, str]:
+    """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
+    return {
+        name: endpoint(name, host)
+        for name, host in _reached(placed).items()
+        if get(name).public_port
+    }
+
+
 def consoles_url(placed: Placed) -> str | None:
     """Where a cloud's users see the screens of their machines, if it has Nova."""
-    hosts, scheme = _reached(placed)
+    hosts = _reached(placed)
     if "nova" not in hosts:
         return None
-    return f"{scheme}://{hosts['nova']}:{CONSOLES_PORT}/{CONSOLES_PAGE}"
+    return f"https://{hosts['nova']}:{CONSOLES_PORT}/{CONSOLES_PAGE}"
 
 
-def _reached(placed: Placed) -> tuple[dict[str, str], str]:
-    """The host at which users reach each service, and by which scheme."""
+def _reached(placed: Placed) -> dict[str, str]:
+    """The host at which users reach each service."""
     hosts = {
         name: addresses.get(EXTERNAL, addresses[CONTROL])
         for names, addresses in placed
         for name in names
     }
     if FRONT in hosts:
-        return dict.fromkeys(hosts, hosts[FRONT]), "https"
-    return hosts, "http"
+        return dict.fromkeys(hosts, hosts[FRONT])
+    return hosts
 
 
 def secret_keys() -> frozenset[str]:

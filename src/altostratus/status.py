@@ -99,11 +99,14 @@ def to_text(status: Status) -> str:
 
 
 def certificate_lines(found: tuple[Certificate, ...]) -> list[str]:
-    """The certificates of a cloud, one a line."""
-    return [
-        f"certificate  of the {one.name} until {one.until:%Y-%m-%d}, serial number {one.serial}"
-        for one in found
-    ]
+    """The certificates of a cloud: the authority's, and of the others the one that ends first."""
+    authority, others = found[:1], found[1:]
+    first = min(others, key=lambda one: one.until, default=None)
+    lines = [f"authority    until {one.until:%Y-%m-%d}" for one in authority]
+    if first:
+        count = f"{len(others)} certificate{'s' if len(others) != 1 else ''}"
+        lines.append(f"certificates {count}, the first until {first.until:%Y-%m-%d} ({first.name})")
+    return lines
 
 
 def warnings(

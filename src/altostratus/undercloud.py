@@ -197,7 +197,7 @@ def _write_metadata(undercloud: model.Undercloud) -> tuple[dict[str, Any], dict[
     generated = certificates.renewed(
         metadata.undercloud_secrets(_known_secrets()),
         undercloud.name,
-        [str(undercloud.control.address)],
+        {undercloud.name: [str(undercloud.control.address)]},
         now,
     )
     _write_private(folder / _SECRETS, generated)

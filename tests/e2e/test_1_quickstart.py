@@ -25,7 +25,7 @@ SECOND_DEPLOY_S = 10
 def test_devtest_ends_with_a_summary(deployed: str) -> None:
     for instance, (service, hypervisor) in INSTANCES.items():
         assert re.search(rf"^{instance} +{service} +{hypervisor} +ACTIVE", deployed, re.MULTILINE)
-    for word in ("clouds.yaml", "http://192.168.24.", "sum"):
+    for word in ("clouds.yaml", "https://192.168.24.", "sum"):
         assert word in deployed
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 
 import pytest
 import requests
@@ -36,6 +37,23 @@ def answers(place):
 places = json.load(sys.stdin)
 with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
     print(json.dumps(dict(zip(places, pool.map(answers, places)))))
+"""
+
+ASK_DATABASE = """
+import subprocess, pymysql, sqlalchemy
+key = ["os-apply-config", "--key", "glance.database_url", "--type", "raw"]
+url = sqlalchemy.make_url(subprocess.run(key, capture_output=True, text=True).stdout.strip())
+def ask(**ssl):
+    try:
+        link = pymysql.connect(host=url.host, user=url.username, password=url.password, **ssl)
+        with link.cursor() as cursor:
+            cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")
+            print(cursor.fetchone()[1])
+    except pymysql.err.OperationalError as error:
+        print(error)
+ask(ssl_disabled=True)
+ask(ssl_ca=url.query["ssl_ca"])
+ask(ssl_ca="/etc/ssl/certs/ca-certificates.crt")
 """
 
 
@@ -76,6 +94,27 @@ def test_the_undercloud_is_asked_by_tls_alone() -> None:
             requests.get(url, timeout=30, verify=requests.certs.where())
         with pytest.raises(requests.exceptions.ConnectionError):
             requests.get(url.replace("https:", "http:"), timeout=30)
+
+
+@pytest.mark.parametrize("name", ["keystone", "glance"])
+def test_services_are_asked_by_tls_alone(name: str) -> None:
+    entry = credentials.read("overcloud")
+    assert entry is not None
+    root = "/".join(clouds.status()["endpoints"][name].split("/")[:3])
+    assert requests.get(root, timeout=30, verify=entry["cacert"]).status_code < 500
+    with pytest.raises(requests.exceptions.SSLError):
+        requests.get(root, timeout=30, verify=requests.certs.where())
+    with pytest.raises(requests.exceptions.ConnectionError):
+        requests.get(root.replace("https:", "http:"), timeout=30)
+
+
+def test_database_refuses_who_speaks_in_clear() -> None:
+    """And lets the same user in by TLS, who trusts the cloud's authority alone."""
+    script = "/opt/openstack/bin/python -c " + shlex.quote(ASK_DATABASE)
+    clear, trusted, distrusted = clouds.in_instance("images", script).splitlines()
+    assert "insecure transport are prohibited" in clear
+    assert trusted.startswith("TLS_")
+    assert "certificate verify failed" in distrusted
 
 
 @pytest.mark.parametrize("instance", INSTANCES)

@@ -4,6 +4,7 @@ import collections.abc
 import contextlib
 import json
 import pathlib
+import shlex
 import ssl
 import threading
 import urllib.parse
@@ -13,7 +14,7 @@ import requests
 from cryptography import x509
 from selenium.webdriver.common.by import By
 
-from altostratus import credentials, survey
+from altostratus import certificates, credentials, services, survey
 from tests.e2e import browser, clouds, memory
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -30,25 +31,43 @@ SERVICES = {
     "heat",
 }
 
+# By the name and by the address of each place.
+SHAKE_HANDS = """
+import json, socket, ssl, sys
+trusted = ssl.create_default_context(cafile="/etc/ssl/instance/authority.pem")
+def shake(place, name):
+    host, port = place.split(":")
+    try:
+        for known in (host, name):
+            with socket.create_connection((host, int(port)), 10) as link:
+                with trusted.wrap_socket(link, server_hostname=known) as secure:
+                    version = secure.version()
+        return version
+    except OSError as error:
+        return str(error)
+places = json.load(sys.stdin)
+print(json.dumps({place: shake(place, name) for place, name in places.items()}))
+"""
+
 
 @pytest.mark.parametrize(
-    ("example", "instances", "services"),
+    ("example", "instances", "names"),
     [
         pytest.param("isolated", 11, SERVICES, marks=pytest.mark.turn("isolated")),
         pytest.param("combined", 1, SERVICES | {"barbican"}, marks=pytest.mark.turn("combined")),
     ],
 )
-def test_control_plane_works(example: str, instances: int, services: set[str]) -> None:
+def test_control_plane_works(example: str, instances: int, names: set[str]) -> None:
     file = str(EXAMPLES / f"{example}.yaml")
     clouds.altostratus("overcloud", "delete")
     # Not only the overcloud: it takes more of one hypervisor than an even share.
     clouds.altostratus("devtest", file, timeout_s=clouds.DEPLOY_S)
     found = clouds.status(file)
     assert len(found["instances"]) == instances
-    assert set(found["endpoints"]) == {*services, "horizon"}
+    assert set(found["endpoints"]) == {*names, "horizon"}
     clouds.altostratus("overcloud", "verify", file)
     catalogue = clouds.openstack("overcloud", "catalog", "list")
-    assert {one["Name"] for one in catalogue} == services
+    assert {one["Name"] for one in catalogue} == names
     again = clouds.altostratus("overcloud", "deploy", file)
     assert "Nothing to do" in again.stdout
 
@@ -79,6 +98,24 @@ def test_only_the_clouds_own_authority_is_trusted_at_the_front() -> None:
     assert requests.get(url, timeout=10, verify=entry["cacert"]).ok
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(url, timeout=10, verify=requests.certs.where())
+
+
+@pytest.mark.turn("isolated")
+def test_services_show_one_another_certificates_of_the_clouds_authority() -> None:
+    """At each port where services speak to one another, but for the database's: it speaks in
+    clear until it has said that it can do TLS (tests/e2e/test_2_isolation.py)."""
+    found = clouds.status(str(EXAMPLES / "isolated.yaml"))["instances"]
+    places = {
+        f"{one['addresses']['internal_api']}:{port}": certificates.host_name("demo", one["name"])
+        for one in found
+        for name in one["services"]
+        for port in services.get(name).ports
+        if name != "mariadb"
+    }
+    assert len(places) > len(SERVICES)
+    script = "/usr/bin/python3 -c " + shlex.quote(SHAKE_HANDS)
+    answers = json.loads(clouds.in_instance("front", script, stdin=json.dumps(places)))
+    assert answers == dict.fromkeys(places, "TLSv1.3")
 
 
 @pytest.mark.turn("isolated")

@@ -23,7 +23,6 @@ from altostratus import (
     images,
     metadata,
     plan,
-    services,
     spec,
     stack,
     yamlfile,
@@ -96,8 +95,8 @@ def fixed_images(overcloud: Overcloud) -> dict[str, plan.Image]:
 def fixed_secrets(overcloud: Overcloud) -> dict[str, str]:
     """Secrets of the right form that are the same in every run."""
     names = list(metadata.overcloud_secrets(overcloud, {}))
-    if overcloud.instance_of(services.FRONT):
-        names += [certificates.AUTHORITY, certificates.AUTHORITY_KEY, certificates.FRONT]
+    names += [certificates.AUTHORITY, certificates.AUTHORITY_KEY]
+    names += [certificates.of(instance.name) for instance in overcloud.instances]
     return {name: _fixed_secret(name) for name in names}
 
 

@@ -1,4 +1,4 @@
-"""The certificates of an overcloud: a client that knows its authority trusts them, while they last."""
+"""The certificates of a cloud: a client that knows its authority trusts them, while they last."""
 
 import collections.abc
 import datetime
@@ -15,6 +15,7 @@ from altostratus import certificates
 
 _NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
 _ADDRESSES = ("192.168.24.20", "172.16.2.10")
+_FRONT = certificates.of("front")
 
 
 def _days(number: int) -> datetime.timedelta:
@@ -23,7 +24,7 @@ def _days(number: int) -> datetime.timedelta:
 
 @pytest.fixture(scope="module")
 def secrets() -> dict[str, str]:
-    return certificates.renewed({"admin_password": "kept"}, "demo", _ADDRESSES, _NOW)
+    return certificates.renewed({"admin_password": "kept"}, "demo", {"front": _ADDRESSES}, _NOW)
 
 
 def _read(secrets: dict[str, str], name: str) -> x509.Certificate:
@@ -31,14 +32,14 @@ def _read(secrets: dict[str, str], name: str) -> x509.Certificate:
 
 
 def _anew(secrets: dict[str, str], *names: str, later: int = 1) -> dict[str, str]:
-    return certificates.renewed(secrets, "demo", _ADDRESSES, _NOW + _days(later), names)
+    return certificates.renewed(secrets, "demo", {"front": _ADDRESSES}, _NOW + _days(later), names)
 
 
 def _verify(secrets: dict[str, str], address: str, now: datetime.datetime = _NOW) -> None:
     store = verification.Store([_read(secrets, certificates.AUTHORITY)])
     subject = x509.IPAddress(ipaddress.ip_address(address))
     verifier = verification.PolicyBuilder().store(store).time(now).build_server_verifier(subject)
-    verifier.verify(_read(secrets, certificates.FRONT), [])
+    verifier.verify(_read(secrets, _FRONT), [])
 
 
 def test_other_secrets_are_kept(secrets: dict[str, str]) -> None:
@@ -58,20 +59,22 @@ def test_the_front_is_not_trusted_at_another_address(secrets: dict[str, str]) ->
 
 
 def test_another_clouds_authority_does_not_trust_the_front(secrets: dict[str, str]) -> None:
-    other = certificates.renewed({}, "demo", _ADDRESSES, _NOW)
+    other = certificates.renewed({}, "demo", {"front": _ADDRESSES}, _NOW)
     with pytest.raises(verification.VerificationError):
-        _verify(other | {certificates.FRONT: secrets[certificates.FRONT]}, _ADDRESSES[0])
+        _verify(other | {_FRONT: secrets[_FRONT]}, _ADDRESSES[0])
 
 
 def test_the_key_beside_the_fronts_certificate_is_its_own(secrets: dict[str, str]) -> None:
-    key = serialization.load_pem_private_key(secrets[certificates.FRONT].encode(), None)
-    assert key.public_key() == _read(secrets, certificates.FRONT).public_key()
+    key = serialization.load_pem_private_key(secrets[_FRONT].encode(), None)
+    assert key.public_key() == _read(secrets, _FRONT).public_key()
 
 
 @pytest.mark.parametrize("later", [0, 1, 334])
 def test_what_serves_is_kept(secrets: dict[str, str], later: int) -> None:
     backwards = tuple(reversed(_ADDRESSES))
-    assert certificates.renewed(secrets, "demo", backwards, _NOW + _days(later)) == secrets
+    assert (
+        certificates.renewed(secrets, "demo", {"front": backwards}, _NOW + _days(later)) == secrets
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,9 +89,9 @@ def test_what_serves_is_kept(secrets: dict[str, str], later: int) -> None:
 def test_a_front_that_no_longer_serves_gets_a_new_certificate_of_the_same_authority(
     secrets: dict[str, str], addresses: tuple[str, ...], later: int
 ) -> None:
-    new = certificates.renewed(secrets, "demo", addresses, _NOW + _days(later))
+    new = certificates.renewed(secrets, "demo", {"front": addresses}, _NOW + _days(later))
     changed = {name for name in new if new[name] != secrets[name]}
-    assert changed == {certificates.FRONT}
+    assert changed == {_FRONT}
     _verify(new, addresses[0], _NOW + _days(later + 30))
 
 
@@ -96,23 +99,23 @@ def test_an_authority_that_ends_is_replaced_together_with_what_it_signed(
     secrets: dict[str, str],
 ) -> None:
     later = _NOW + _days(3650 - 29)
-    new = certificates.renewed(secrets, "demo", _ADDRESSES, later)
+    new = certificates.renewed(secrets, "demo", {"front": _ADDRESSES}, later)
     changed = {name for name in secrets if new[name] != secrets[name]}
-    assert changed == {certificates.AUTHORITY, certificates.AUTHORITY_KEY, certificates.FRONT}
+    assert changed == {certificates.AUTHORITY, certificates.AUTHORITY_KEY, _FRONT}
     _verify(new, _ADDRESSES[0], later)
 
 
 def test_no_certificate_outlasts_its_authority(secrets: dict[str, str]) -> None:
-    new = certificates.renewed(secrets, "demo", _ADDRESSES, _NOW + _days(3600))
-    authority, front = (_read(new, name) for name in (certificates.AUTHORITY, certificates.FRONT))
+    new = certificates.renewed(secrets, "demo", {"front": _ADDRESSES}, _NOW + _days(3600))
+    authority, front = (_read(new, name) for name in (certificates.AUTHORITY, _FRONT))
     assert front.not_valid_after_utc == authority.not_valid_after_utc
 
 
 def test_a_front_is_renewed_when_it_is_asked_for(secrets: dict[str, str]) -> None:
-    new = _anew(secrets, certificates.FRONT)
-    assert {name for name in new if new[name] != secrets[name]} == {certificates.FRONT}
+    new = _anew(secrets, _FRONT)
+    assert {name for name in new if new[name] != secrets[name]} == {_FRONT}
     _verify(new, _ADDRESSES[0], _NOW + _days(1))
-    serials = [certificates.described(one)[0].serial for one in (secrets, new)]
+    serials = [certificates.described(one)[1].serial for one in (secrets, new)]
     assert serials[0] != serials[1]
     assert certificates.trusted(new) == secrets[certificates.AUTHORITY]
 
@@ -120,7 +123,7 @@ def test_a_front_is_renewed_when_it_is_asked_for(secrets: dict[str, str]) -> Non
 def _handshake(trusted: str | None, secrets: dict[str, str], folder: pathlib.Path) -> None:
     """Let a client that trusts this speak with the front, as OpenSSL does it."""
     file = folder / "front.pem"
-    file.write_text(secrets[certificates.FRONT])
+    file.write_text(secrets[_FRONT])
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.load_cert_chain(file)
     client_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -141,12 +144,14 @@ def _handshake(trusted: str | None, secrets: dict[str, str], folder: pathlib.Pat
 @pytest.fixture
 def today() -> collections.abc.Iterator[dict[str, str]]:
     """Certificates that last now: OpenSSL knows the time."""
-    yield certificates.renewed({}, "demo", _ADDRESSES, datetime.datetime.now(datetime.UTC))
+    yield certificates.renewed(
+        {}, "demo", {"front": _ADDRESSES}, datetime.datetime.now(datetime.UTC)
+    )
 
 
 def _anew_today(secrets: dict[str, str], *names: str) -> dict[str, str]:
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)
-    return certificates.renewed(secrets, "demo", _ADDRESSES, later, names)
+    return certificates.renewed(secrets, "demo", {"front": _ADDRESSES}, later, names)
 
 
 def test_clients_of_both_authorities_trust_the_front_of_the_new_one(
@@ -159,7 +164,7 @@ def test_clients_of_both_authorities_trust_the_front_of_the_new_one(
     _handshake(certificates.trusted(new), new, tmp_path)
     # Told of the new authority early, a client still trusts what the front shows until then.
     _handshake(certificates.trusted(new), today, tmp_path)
-    again = _anew_today(new, certificates.FRONT)
+    again = _anew_today(new, _FRONT)
     _handshake(today[certificates.AUTHORITY], again, tmp_path)
 
 
@@ -179,14 +184,14 @@ def test_an_authority_that_ended_is_not_trusted_through_the_next(
 ) -> None:
     new = _anew(secrets, later=3651)
     assert certificates.trusted(new) == new[certificates.AUTHORITY]
-    assert new[certificates.FRONT].count("BEGIN CERTIFICATE") == 1
+    assert new[_FRONT].count("BEGIN CERTIFICATE") == 1
 
 
 def test_an_overlap_ends_with_the_authority_before(secrets: dict[str, str]) -> None:
     new = _anew(secrets, certificates.AUTHORITY, later=3600)
-    assert new[certificates.FRONT].count("BEGIN CERTIFICATE") == 2
+    assert new[_FRONT].count("BEGIN CERTIFICATE") == 2
     later = _anew(new, later=3600 + 340)
-    assert later[certificates.FRONT].count("BEGIN CERTIFICATE") == 1
+    assert later[_FRONT].count("BEGIN CERTIFICATE") == 1
     assert certificates.trusted(later) == new[certificates.AUTHORITY]
 
 
@@ -195,9 +200,9 @@ def test_an_overlap_ends_with_the_authority_before(secrets: dict[str, str]) -> N
     [
         (0, []),
         (334, []),
-        (335, ["the certificate of the front ends on 2027-11-23, in 30 days"]),
-        (364, ["the certificate of the front ends on 2027-11-23, in 1 day"]),
-        (365, ["the certificate of the front ended on 2027-11-23"]),
+        (335, ["the certificate of front ends on 2027-11-23, in 30 days"]),
+        (364, ["the certificate of front ends on 2027-11-23, in 1 day"]),
+        (365, ["the certificate of front ended on 2027-11-23"]),
     ],
 )
 def test_certificates_that_end_within_30_days_are_named(
@@ -207,4 +212,4 @@ def test_certificates_that_end_within_30_days_are_named(
 
 
 def test_the_longest_name_of_a_cloud_fits() -> None:
-    certificates.renewed({}, "a" * 32, _ADDRESSES, _NOW)
+    certificates.renewed({}, "a" * 32, {"b" * 63: _ADDRESSES}, _NOW)

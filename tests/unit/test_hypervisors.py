@@ -202,4 +202,7 @@ def test_only_the_front_of_an_undercloud_is_reached_from_elsewhere() -> None:
 
 
 def undercloud_secrets() -> dict[str, str]:
-    return metadata.undercloud_secrets({}) | {certificates.FRONT: "certificate and key"}
+    return metadata.undercloud_secrets({}) | {
+        certificates.AUTHORITY: "authority",
+        certificates.of("undercloud"): "certificate and key",
+    }

@@ -61,6 +61,8 @@ def test_no_secret_is_in_what_heat_keeps_in_clear(
 ) -> None:
     secrets = golden.fixed_secrets(quickstart)
     kept = json.dumps([request_.template, request_.environment, request_.files])
+    # Everybody may know whom a cloud trusts.
+    del secrets[certificates.AUTHORITY]
     for name, secret in secrets.items():
         assert secret not in kept, name
         assert sections.password_hash(secret) not in kept, name
@@ -100,7 +102,8 @@ def test_an_instance_holds_only_secrets_of_its_own_services(quickstart: Overclou
     addresses = golden.make_plan(quickstart, golden.empty_undercloud()).addresses
     for instance in quickstart.instances:
         tree = json.dumps(metadata.instance(quickstart, instance, addresses, secrets))
-        own = services.secrets_of(instance.services)
+        public, certificate = certificates.AUTHORITY, certificates.of(instance.name)
+        own = {*services.secrets_of(instance.services), public, certificate}
         for name, secret in secrets.items():
             assert name in own or secret not in tree, f"{name} in {instance.name}"
 
@@ -131,18 +134,17 @@ def fronted() -> Overcloud:
     return spec.parse((folder / "overcloud.yaml").read_text(), "overcloud.yaml")
 
 
-def test_only_the_front_holds_the_key_of_its_certificate(fronted: Overcloud) -> None:
+def test_an_instance_holds_the_key_of_its_own_certificate_alone(fronted: Overcloud) -> None:
     secrets = golden.fixed_secrets(fronted)
     made = golden.make_plan(fronted, golden.empty_undercloud())
+    own = {certificates.of(one.name) for one in fronted.instances}
     for instance in fronted.instances:
         tree = metadata.instance(fronted, instance, made.addresses, secrets)
         clear, sealed = metadata.split(tree)
-        held = {name for name in _CERTIFICATES if secrets[name] in json.dumps(sealed)}
-        assert held == ({certificates.FRONT} if instance.name == "front" else set())
-        assert not [name for name in _CERTIFICATES if secrets[name] in json.dumps(clear)]
-
-
-_CERTIFICATES = (certificates.AUTHORITY, certificates.AUTHORITY_KEY, certificates.FRONT)
+        held = {name for name in own if secrets[name] in json.dumps(sealed)}
+        assert held == {certificates.of(instance.name)}
+        assert not [name for name in own if secrets[name] in json.dumps(clear)]
+        assert secrets[certificates.AUTHORITY_KEY] not in json.dumps(tree)
 
 
 def test_services_behind_a_front_are_open_to_the_internal_network_alone(
@@ -189,19 +191,24 @@ def test_instances_that_need_one_another_do_not_wait_for_one_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("renewed", "further"),
-    [((certificates.FRONT,), []), (_CERTIFICATES, [plan.Kind.WRITE_CREDENTIALS])],
+    ("renewed", "configured", "further"),
+    [
+        ([certificates.of("front")], ["front"], []),
+        (
+            [certificates.AUTHORITY, certificates.AUTHORITY_KEY],
+            ["cache", "dashboard", "database", "front", "identity", "images"],
+            [plan.Kind.WRITE_CREDENTIALS],
+        ),
+    ],
     ids=["front", "authority"],
 )
-def test_renewed_certificates_configure_the_front_and_no_other_instance(
-    fronted: Overcloud, renewed: tuple[str, ...], further: list[plan.Kind]
+def test_a_renewed_certificate_configures_those_that_show_or_trust_it(
+    fronted: Overcloud, renewed: list[str], configured: list[str], further: list[plan.Kind]
 ) -> None:
     secrets = golden.fixed_secrets(fronted) | dict.fromkeys(renewed, "renewed")
     observed, wanted = golden.deployed(fronted), golden.fixed_images(fronted)
     made = plan.make(fronted, observed, wanted, secrets, golden.TEMPLATES)
     update, *others = made.steps
-    assert (update.kind, update.reason) == (
-        plan.Kind.UPDATE_STACK,
-        "changed: the configuration of front",
-    )
+    changes = "; ".join(f"the configuration of {name}" for name in configured)
+    assert (update.kind, update.reason) == (plan.Kind.UPDATE_STACK, f"changed: {changes}")
     assert [step.kind for step in others] == [plan.Kind.AWAIT_STACK, *further, plan.Kind.VERIFY]

@@ -1,3 +1,5 @@
+import ssl
+
 DEBUG = False
 SECRET_KEY = "{{horizon.secret_key}}"
 ALLOWED_HOSTS = [{{#horizon.hosts}}"{{.}}", {{/horizon.hosts}}]
@@ -5,6 +7,7 @@ TIME_ZONE = "UTC"
 
 OPENSTACK_KEYSTONE_URL = "{{identity.auth_url}}"
 OPENSTACK_ENDPOINT_TYPE = "internalURL"
+OPENSTACK_SSL_CACERT = "{{identity.cafile}}"
 HORIZON_IMAGES_UPLOAD_MODE = "legacy"
 
 {{#cache}}
@@ -12,6 +15,7 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
         "LOCATION": "{{cache.servers}}",
+        "OPTIONS": {"tls_context": ssl.create_default_context(cafile="{{identity.cafile}}")},
     }
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.cache"
