@@ -93,6 +93,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         "metadata_secret": secrets["metadata_secret"],
         "nova_metadata_host": _LOOPBACK,
         "tunnel_ip": "",
+        "tunnel_types": "",
         "datapath_type": wanted.datapath_type,
         "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
         "flat_networks": wanted.control.physical_network,

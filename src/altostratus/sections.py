@@ -202,6 +202,7 @@ def _compute_node(cloud: Cloud) -> dict[str, Tree]:
         "api_database_url": "",
         "transport_url": _transport_url(cloud, _COMPUTE, "nova"),
         "my_ip": cloud.host,
+        "compute": {"qemu": _compute_process(cloud)},
     }
     agents = {
         "host": cloud.instance,
@@ -214,8 +215,19 @@ def _compute_node(cloud: Cloud) -> dict[str, Tree]:
         "datapath_type": _DATAPATH,
         "nova_metadata_host": cloud.internal_hosts["nova"],
         "tunnel_ip": cloud.host,
+        "tunnel_types": _TENANT_NETWORKS,
     }
     return {"nova": common | nova, "neutron": common | agents}
+
+
+def _compute_process(cloud: Cloud) -> Tree:
+    """Nova's own driver has ports bound to its own host: that is the agents', too."""
+    return {
+        "driver": "libvirt.LibvirtDriver",
+        "host": cloud.instance,
+        "state_path": "/mnt/state/nova",
+        "virt_type": "qemu",
+    }
 
 
 # What a service must know besides, if anything.
@@ -229,7 +241,6 @@ _MORE: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     "nova": _nova,
     "neutron": _neutron,
     "horizon": _horizon,
-    _COMPUTE: lambda _cloud: {"virt_type": "qemu"},
 }
 
 
