@@ -7,7 +7,7 @@ import sys
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-BENCH = ("bench/quickstart", "bench/images")
+BENCH = ("bench/quickstart", "bench/images", "bench/control-plane")
 
 
 @pytest.mark.parametrize(
