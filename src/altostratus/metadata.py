@@ -11,7 +11,16 @@ import secrets as random
 from typing import Any
 
 from altostratus import certificates, hypervisors, seal, sections, services
-from altostratus.model import CONTROL, INTERNAL, Hypervisor, Instance, Overcloud, Share, Undercloud
+from altostratus.model import (
+    CONTROL,
+    INTERNAL,
+    ControlNetwork,
+    Hypervisor,
+    Instance,
+    Overcloud,
+    Share,
+    Undercloud,
+)
 
 Tree = sections.Tree
 Secrets = sections.Secrets
@@ -136,8 +145,8 @@ def instance(
         consoles_url=services.consoles_url(_placed(overcloud, addresses)),
     )
     tree = sections.make(cloud, wanted.services)
-    if overcloud.ntp and hypervisors.entry(wanted.hypervisor).has_clock:
-        tree["ntp"] = {"servers": list(overcloud.ntp)}
+    if hypervisors.entry(wanted.hypervisor).has_clock:
+        tree["ntp"] = {"servers": list(overcloud.ntp or [str(ControlNetwork().address)])}
     bridged = services.bridged_network(wanted.services)
     if bridged:
         number = wanted.networks.index(bridged)

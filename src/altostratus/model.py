@@ -48,7 +48,8 @@ class Instance:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Overcloud:
-    """A cloud to deploy; ``ntp`` are the servers that tell its machines the time."""
+    """A cloud to deploy; ``ntp`` are the servers that tell its machines the time, where the
+    undercloud is not to."""
 
     name: str
     networks: tuple[Network, ...]

@@ -1,6 +1,7 @@
 """Services in machines: the quickstart's three on the hypervisor kvm, emulated where it must be."""
 
 import json
+import time
 
 import pytest
 
@@ -29,6 +30,19 @@ def test_machines_have_the_virtualisation_that_was_found() -> None:
     found = json.loads(clouds.in_undercloud("cat", "/var/lib/altostratus/found.json"))["libvirt"]
     for name in running_machines():
         assert f"<domain type='{found['virt_type']}'" in virsh("dumpxml", name)
+
+
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_machine_has_the_time_of_the_undercloud(instance: str) -> None:
+    """Once it has asked: that it has not for a while after a boot is no fault."""
+    wait = (
+        "for _ in $(seq 120); do"
+        " [ $(timedatectl show --property NTPSynchronized --value) = yes ] && break; sleep 1; done;"
+        " timedatectl timesync-status; date +%s"
+    )
+    *said, now = clouds.in_instance(instance, wait).splitlines()
+    assert any("Server: 192.168.24.1" in line for line in said), said
+    assert abs(int(now) - time.time()) < 5
 
 
 def test_state_of_a_machine_is_on_its_state_disk() -> None:
