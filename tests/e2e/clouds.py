@@ -5,6 +5,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ DEPLOY_S = 3000
 COMMAND_S = 300
 INTO_STEP_S = 5
 SHORTEST_SECRET = 16
+_CERTIFICATE = re.compile(r"-+BEGIN CERTIFICATE-+.*?-+END CERTIFICATE-+", re.DOTALL)
 
 
 def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) -> Any:
@@ -157,8 +159,9 @@ def _leaves(tree: object) -> list[str]:
         return [leaf for branch in tree.values() for leaf in _leaves(branch)]
     if isinstance(tree, list):
         return [leaf for branch in tree for leaf in _leaves(branch)]
-    # What is in lines is PEM: its lines are secret, and not what they are between.
-    lines = tree.splitlines() if isinstance(tree, str) else []
+    # What is in lines is PEM: certificates are for everybody, and the lines of keys are secret, but
+    # not what they are between.
+    lines = _CERTIFICATE.sub("", tree).splitlines() if isinstance(tree, str) else []
     return [one for one in lines if len(one) >= SHORTEST_SECRET and not one.startswith("-----")]
 
 

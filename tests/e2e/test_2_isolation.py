@@ -40,9 +40,10 @@ with concurrent.futures.ThreadPoolExecutor(len(places)) as pool:
 """
 
 ASK_DATABASE = """
-import subprocess, pymysql, sqlalchemy
-key = ["os-apply-config", "--key", "glance.database_url", "--type", "raw"]
-url = sqlalchemy.make_url(subprocess.run(key, capture_output=True, text=True).stdout.strip())
+import configparser, pymysql, sqlalchemy
+config = configparser.ConfigParser(interpolation=None, strict=False)
+config.read("/etc/glance/glance-api.conf")
+url = sqlalchemy.make_url(config["database"]["connection"])
 def ask(**ssl):
     try:
         link = pymysql.connect(host=url.host, user=url.username, password=url.password, **ssl)
