@@ -10,17 +10,21 @@ import dataclasses
 import fcntl
 import hashlib
 import json
-import logging
 import pathlib
 import shutil
 
-from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
-
-from altostratus import archive, hypervisors, layers, log, machine, rootfs, sbom, snapshot
+from altostratus import (
+    archive,
+    elements,
+    hypervisors,
+    layers,
+    log,
+    machine,
+    rootfs,
+    sbom,
+    snapshot,
+)
 from altostratus.model import DEBIAN
-
-# That our `base` takes the place of diskimage-builder's is meant, and no news.
-logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 
 RELEASE = "2026.2"
 
@@ -35,7 +39,6 @@ _WHEELS = ("cached-base", "native-wheels")
 _PYTHON = ("cached-base", "openstack-environment")
 # What more than half of the services' lock files have in common: tools/lock makes it.
 _SHARED = "shared"
-_IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,17 +67,17 @@ def wanted(
     """The image that runs these services on this hypervisor: an element for each of them, and what
     the hypervisor wants in it."""
     names = tuple(sorted(services))
-    elements = (*names, *hypervisors.entry(hypervisor).elements)
+    included = (*names, *hypervisors.entry(hypervisor).elements)
     release = repository / "releases" / RELEASE
     locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, elements, locks, debian=debian, repository=repository)
+    return ImageSpec(names, hypervisor, included, locks, debian=debian, repository=repository)
 
 
 def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
     """The image of a whole undercloud in one Docker container: what its elements are decides which
     compute processes it has."""
-    elements = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
-    return ImageSpec(("undercloud",), "docker", elements, ("openstack",), repository=repository)
+    included = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
+    return ImageSpec(("undercloud",), "docker", included, ("openstack",), repository=repository)
 
 
 def digest(spec: ImageSpec) -> str:
@@ -212,8 +215,8 @@ def _root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     if spec.locks:
         files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec))]
     with log.step(f"build the root of {name}"):
-        elements = ("cached-base", *spec.elements)
-        root = rootfs.Root(name, elements, spec.debian, tuple(files), below, spec.repository)
+        included = ("cached-base", *spec.elements)
+        root = rootfs.Root(name, included, spec.debian, tuple(files), below, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
     _prune(target)
     return (*below, target)
@@ -306,8 +309,8 @@ def _root_path(name: str, digest: str) -> pathlib.Path:
 def _root_digest(spec: ImageSpec) -> str:
     below = _python_digest(spec) if spec.locks else _base_digest(spec)
     locks = [_lock_file(spec, lock).read_text() for lock in spec.locks]
-    elements = _elements_digest(("cached-base", *spec.elements), spec.repository)
-    return _sha256([below, elements, spec.services, locks])
+    own = _elements_digest(("cached-base", *spec.elements), spec.repository)
+    return _sha256([below, own, spec.services, locks])
 
 
 def _python_digest(spec: ImageSpec) -> str:
@@ -318,39 +321,12 @@ def _python_digest(spec: ImageSpec) -> str:
 def _base_digest(spec: ImageSpec) -> str:
     texts = [_lock_file(spec, name).read_text() for name in ("agent", "sources")]
     versions = snapshot.read(spec.debian)
-    elements = _elements_digest(_BASE, spec.repository)
-    return _sha256([_PIPELINE, spec.debian, elements, texts, versions])
+    own = _elements_digest(_BASE, spec.repository)
+    return _sha256([_PIPELINE, spec.debian, own, texts, versions])
 
 
-def _elements_digest(elements: tuple[str, ...], repository: pathlib.Path) -> str:
-    """Over the files of these elements, of those they depend on, and of what they copy."""
-    ours = (repository / "elements").resolve()
-    builtin = pathlib.Path(element_dependencies.__file__).with_name("elements")
-    found = element_dependencies.get_elements(elements, f"{ours}:{builtin}")
-    content: dict[str, object] = {"diskimage-builder": rootfs.dib_version()}
-    for name, place in sorted(found):
-        element = pathlib.Path(place)
-        if not element.is_relative_to(ours):
-            content[name] = "diskimage-builder"
-            continue
-        content[name] = _tree(element)
-        sources = element / "repository-sources"
-        for source in sources.read_text().split() if sources.exists() else ():
-            content[f"{name}: {source}"] = _tree(repository / source)
-    return _sha256(content)
-
-
-def _tree(place: pathlib.Path) -> dict[str, tuple[int, str]]:
-    """The mode and digest of each file under a folder, or of the one file."""
-    paths = [place] if place.is_file() else sorted(place.rglob("*"))
-    return {
-        str(path.relative_to(place)): (
-            path.stat().st_mode & 0o111,
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        for path in paths
-        if path.is_file() and not _IGNORED & set(path.relative_to(place).parts)
-    }
+def _elements_digest(names: tuple[str, ...], repository: pathlib.Path) -> str:
+    return _sha256(elements.inputs(names, repository))
 
 
 def _lock_file(spec: ImageSpec, name: str) -> pathlib.Path:
