@@ -182,6 +182,16 @@ def test_software_loads_without_what_was_left_out(service: str, tmp_path: pathli
     assert int(done.stdout.splitlines()[-1]) > 100
 
 
+def test_memcacheds_starter_is_content_with_what_is_left_of_perl(tmp_path: pathlib.Path) -> None:
+    spec = images.wanted(("memcached",), "docker")
+    images.build(spec)
+    starter = "/usr/share/memcached/scripts/systemd-memcached-wrapper"
+    done = in_root(spec, tmp_path, "/usr/bin/perl", "-wc", starter)
+    assert done.returncode == 0, done.stderr
+    names = layers.files(layers_of(spec))
+    assert not [name for name in names if name.startswith("usr/share/perl/5")]
+
+
 def layers_of(spec: images.ImageSpec) -> list[pathlib.Path]:
     """The layers of an image's root."""
     return [path for path in images.root_paths(spec) if path.is_dir()]
