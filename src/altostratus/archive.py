@@ -103,8 +103,8 @@ def _make_file_system(root: layers.Root, image: pathlib.Path, offset: int) -> No
     extended = f"lazy_itable_init=1,nodiscard,offset={offset}"
     options = ["-q", "-F", "-m", "0", "-N", str(files * 2), "-J", "size=16", "-E", extended]
     run.run(["mkfs.ext4", *options, str(image), f"{size // 1024}k"])
-    # In a mount namespace of its own the mounts, and with them the loop device, end with
-    # the process, however that ends.
+    # In namespaces of its own all programs, the mounts, and with them the loop device, end
+    # with the first process, however that ends.
     script = (
         "mount -t tmpfs none /mnt && mkdir /mnt/image /mnt/root /mnt/nothing"
         ' && mount -t overlay -o "ro,lowerdir=$1:/mnt/nothing" none /mnt/root'
@@ -112,9 +112,9 @@ def _make_file_system(root: layers.Root, image: pathlib.Path, offset: int) -> No
         " && cp -a /mnt/root/. /mnt/image/ && umount /mnt/image"
     )
     run.run([
-        "unshare", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL",
-        "sh", "-c", script, str(image), layers.lower_directories(root),
-        f"loop,noatime,offset={offset}",
+        "setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private",
+        "--pid", "--fork", "--kill-child", "sh", "-c", script,
+        str(image), layers.lower_directories(root), f"loop,noatime,offset={offset}",
     ])  # fmt: skip
 
 

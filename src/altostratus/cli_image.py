@@ -31,22 +31,50 @@ def image() -> None:
     """Images of services."""
 
 
+def _named_unless_each(
+    context: click.Context, parameter: click.Parameter, services: tuple[str, ...]
+) -> tuple[str, ...]:
+    from altostratus import services as catalogue
+
+    if services:
+        return services
+    if not context.params.get("each"):
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return catalogue.names()
+
+
 @image.command("build")
-@_services
+@click.argument("services", nargs=-1, callback=_named_unless_each)
 @_on
 @_debian
+@click.option(
+    "--each",
+    is_flag=True,
+    is_eager=True,
+    help="Build an image for each of SERVICES, and for all that there are where none is named.",
+)
 @click.option("--refresh", is_flag=True, help="Take in the updates of Debian's archive first.")
-def image_build(services: tuple[str, ...], hypervisor: str, debian: str, refresh: bool) -> None:
+def image_build(
+    services: tuple[str, ...], hypervisor: str, debian: str, each: bool, refresh: bool
+) -> None:
     """Build the image that runs SERVICES, unless the cache has it."""
+    from altostratus import images
+
+    together = [(name,) for name in services] if each else [services]
+    specs = [_image_spec(one, hypervisor, debian) for one in together]
+    if refresh:
+        _refresh(debian)
+    click.echo("\n".join(map(str, images.build_all(specs))))
+
+
+def _refresh(debian: str) -> None:
     from altostratus import images, log
 
-    if refresh:
-        changed = images.refresh(debian)
-        for name, version in sorted(changed.items()):
-            log.info(f"new: {name} {version}")
-        if not changed:
-            log.info("the archive offers nothing newer than what the images hold")
-    click.echo(images.build(_image_spec(services, hypervisor, debian)))
+    changed = images.refresh(debian)
+    for name, version in sorted(changed.items()):
+        log.info(f"new: {name} {version}")
+    if not changed:
+        log.info("the archive offers nothing newer than what the images hold")
 
 
 @image.command("load")

@@ -147,7 +147,7 @@ def check_shares(overcloud: Overcloud, shares: tuple[Share, ...], document: Docu
 
 
 def execute(deployment: Deployment) -> None:
-    """Carry out all steps of a plan in their order.
+    """Carry out all steps of a plan in their order, but for those that build images: together.
 
     Raises :class:`errors.Held` if somebody else changes the overcloud.
     """
@@ -155,9 +155,17 @@ def execute(deployment: Deployment) -> None:
         return
     with lock.held(deployment.undercloud, deployment.plan.overcloud.name):
         reach.open_all(deployment.plan.overcloud)
+        _build_images(deployment)
         for step in deployment.plan.steps:
-            with log.step(f"{step.kind} {step.subject}") as shown:
-                _ACTIONS[step.kind](deployment, step, shown)
+            if step.kind is not plan.Kind.BUILD_IMAGE:
+                with log.step(f"{step.kind} {step.subject}") as shown:
+                    _ACTIONS[step.kind](deployment, step, shown)
+
+
+def _build_images(deployment: Deployment) -> None:
+    """Carry out the steps that a plan begins with; what is shown are the parts of images."""
+    steps = [step for step in deployment.plan.steps if step.kind is plan.Kind.BUILD_IMAGE]
+    images.build_all(_spec(deployment, step) for step in steps)
 
 
 def templates() -> dict[str, str]:
@@ -201,10 +209,6 @@ def _remove_credentials(undercloud: openstack.connection.Connection) -> bool:
 
 
 _Action = collections.abc.Callable[[Deployment, plan.Step, log.Step], None]
-
-
-def _build_image(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    images.build(_spec(deployment, step))
 
 
 def _load_image(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -324,7 +328,6 @@ def _verify(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
 
 
 _ACTIONS: dict[plan.Kind, _Action] = {
-    plan.Kind.BUILD_IMAGE: _build_image,
     plan.Kind.LOAD_IMAGE: _load_image,
     plan.Kind.CREATE_KEYPAIR: _create_keypair,
     plan.Kind.CREATE_FLAVOR: _create_flavor,

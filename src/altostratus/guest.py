@@ -27,10 +27,10 @@ _KEPT = 2
 
 def build() -> pathlib.Path:
     """Build the image unless the cache holds it; returns the file of its raw disk."""
-    folder = machine.cache_dir() / "images"
-    target = folder / f"altostratus-guest-{digest()[:_DIGITS]}.raw"
+    target = path()
     if target.exists():
         return target
+    folder = target.parent
     machine.install(_TOOLS)
     folder.mkdir(parents=True, exist_ok=True)
     with log.step(f"build {target.name}"), tempfile.TemporaryDirectory(dir=folder) as work:
@@ -42,6 +42,11 @@ def build() -> pathlib.Path:
     for old in sorted(folder.glob("altostratus-guest-*.raw"), key=_age)[:-_KEPT]:
         old.unlink()
     return target
+
+
+def path() -> pathlib.Path:
+    """The image's file in the cache, whether it is there or not."""
+    return machine.cache_dir() / "images" / f"altostratus-guest-{digest()[:_DIGITS]}.raw"
 
 
 def digest() -> str:

@@ -8,19 +8,25 @@ import collections.abc
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import hashlib
 import json
-import logging
 import pathlib
 import shutil
 
-from diskimage_builder import element_dependencies  # type: ignore[import-untyped]
-
-from altostratus import archive, hypervisors, layers, log, machine, rootfs, sbom, snapshot
+from altostratus import (
+    archive,
+    elements,
+    hypervisors,
+    layers,
+    log,
+    machine,
+    rootfs,
+    sbom,
+    snapshot,
+    workers,
+)
 from altostratus.model import DEBIAN
-
-# That our `base` takes the place of diskimage-builder's is meant, and no news.
-logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 
 RELEASE = "2026.2"
 
@@ -35,7 +41,6 @@ _WHEELS = ("cached-base", "native-wheels")
 _PYTHON = ("cached-base", "openstack-environment")
 # What more than half of the services' lock files have in common: tools/lock makes it.
 _SHARED = "shared"
-_IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,17 +69,17 @@ def wanted(
     """The image that runs these services on this hypervisor: an element for each of them, and what
     the hypervisor wants in it."""
     names = tuple(sorted(services))
-    elements = (*names, *hypervisors.entry(hypervisor).elements)
+    included = (*names, *hypervisors.entry(hypervisor).elements)
     release = repository / "releases" / RELEASE
     locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, elements, locks, debian=debian, repository=repository)
+    return ImageSpec(names, hypervisor, included, locks, debian=debian, repository=repository)
 
 
 def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
     """The image of a whole undercloud in one Docker container: what its elements are decides which
     compute processes it has."""
-    elements = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
-    return ImageSpec(("undercloud",), "docker", elements, ("openstack",), repository=repository)
+    included = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
+    return ImageSpec(("undercloud",), "docker", included, ("openstack",), repository=repository)
 
 
 def digest(spec: ImageSpec) -> str:
@@ -120,21 +125,20 @@ def _age(path: pathlib.Path) -> float:
 
 def build(spec: ImageSpec) -> pathlib.Path:
     """Build the image unless the cache holds it; safe to interrupt and run again."""
-    target = path(spec)
-    if target.exists():
-        return target
-    with _locked():
-        if target.exists():
-            return target
-        root = _root(spec)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with log.step(f"write {target.name}"):
-            # An image that is there has its manifest: that is written before it.
-            _write_manifest(spec, root, _manifest(target))
-            _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
-        _prune(target)
-        _prune(_manifest(target))
-    return target
+    return build_all([spec])[0]
+
+
+def build_all(specs: collections.abc.Iterable[ImageSpec]) -> list[pathlib.Path]:
+    """Build those images that the cache lacks, as many at a time as there are processors.
+
+    Where one fails, those that are being built are finished, and no others are begun.
+    """
+    wanted = list(specs)
+    targets = [path(spec) for spec in wanted]
+    if not all(target.exists() for target in targets):
+        with _locked():
+            workers.make(map(_image, wanted), machine.size().vcpus)
+    return targets
 
 
 def remove(paths: collections.abc.Iterable[pathlib.Path]) -> None:
@@ -152,6 +156,25 @@ def _remove(path: pathlib.Path) -> None:
     doomed = machine.cache_dir() / "build" / path.name
     doomed.parent.mkdir(exist_ok=True)
     shutil.rmtree(path.rename(doomed))
+
+
+def _image(spec: ImageSpec) -> workers.Part:
+    root, target = _root(spec), path(spec)
+    make = functools.partial(_write_image, spec, target, tuple(layer.target for layer in root))
+    form = hypervisors.entry(spec.hypervisor).image_form
+    is_archive = form is hypervisors.ImageForm.DOCKER_ARCHIVE
+    shared = tuple(map(_archive, root[:-1])) if is_archive else ()
+    return workers.Part(target, make, (*root, *shared))
+
+
+def _write_image(spec: ImageSpec, target: pathlib.Path, root: layers.Root) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with log.step(f"write {target.name}"):
+        # An image that is there has its manifest: that is written before it.
+        _write_manifest(spec, root, _manifest(target))
+        _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
+    _prune(target)
+    _prune(_manifest(target))
 
 
 def _manifest(image: pathlib.Path) -> pathlib.Path:
@@ -172,7 +195,7 @@ def _write_docker_archive(spec: ImageSpec, root: layers.Root, target: pathlib.Pa
     layer = target.with_name(f"{target.name}.layer")
     try:
         layers.write(own, layer)
-        archive.write_docker_archive([*map(_shared_archive, below), layer], target, tag)
+        archive.write_docker_archive([*map(_archive_path, below), layer], target, tag)
     finally:
         layer.unlink(missing_ok=True)
 
@@ -201,78 +224,88 @@ def _prune(newest: pathlib.Path) -> None:
         _remove(old)
 
 
-def _root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
-    """The layers of the image's root, the lowest first; those that lack are built."""
-    below = _python_root(spec) if spec.locks else _base_root(spec)
+def _root(spec: ImageSpec) -> tuple[workers.Part, ...]:
+    """The layers of the image's root, the lowest first."""
+    below = (_base(spec), _python(spec)) if spec.locks else (_base(spec),)
+    target = _root_path(_root_name(spec), _root_digest(spec))
+    make = functools.partial(_build_root, spec, target, tuple(layer.target for layer in below))
+    wheels = (_wheels(spec),) if spec.locks else ()
+    return (*below, workers.Part(target, make, (*below, *wheels)))
+
+
+def _build_root(spec: ImageSpec, target: pathlib.Path, below: layers.Root) -> None:
     name = _root_name(spec)
-    target = _root_path(name, _root_digest(spec))
-    if target.exists():
-        return (*below, target)
-    files = [(f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks]
-    if spec.locks:
-        files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec))]
+    files = _python_files(spec) if spec.locks else ()
+    included = ("cached-base", *spec.elements)
+    root = rootfs.Root(name, included, spec.debian, files, tuple(below), spec.repository)
     with log.step(f"build the root of {name}"):
-        elements = ("cached-base", *spec.elements)
-        root = rootfs.Root(name, elements, spec.debian, tuple(files), below, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
     _prune(target)
-    return (*below, target)
 
 
 def _root_name(spec: ImageSpec) -> str:
     return "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
 
 
-def _python_root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
+def _python(spec: ImageSpec) -> workers.Part:
     """The root with the Python libraries that most services need."""
-    target = _root_path("python", _python_digest(spec))
-    base = _base_root(spec)
-    if target.exists():
-        return (*base, target)
-    wheels = _wheels(spec)
+    target, base = _root_path("python", _python_digest(spec)), _base(spec)
+    make = functools.partial(_build_python, spec, target, base.target)
+    return workers.Part(target, make, (base, _wheels(spec)))
+
+
+def _build_python(spec: ImageSpec, target: pathlib.Path, base: pathlib.Path) -> None:
+    files = _python_files(dataclasses.replace(spec, locks=(_SHARED,)))
+    root = rootfs.Root("python", _PYTHON, spec.debian, files, (base,), spec.repository)
     with log.step("build the root of the libraries that services share"):
-        shared = dataclasses.replace(spec, locks=(_SHARED,))
-        files = [(f"locks/{_SHARED}.txt", _lock_file(spec, _SHARED))]
-        files += [(f"wheels/{wheel.name}", wheel) for wheel in _chosen(shared, wheels)]
-        root = rootfs.Root("python", _PYTHON, spec.debian, tuple(files), base, spec.repository)
         rootfs.build(root, target, machine.cache_dir())
     _prune(target)
-    return (*base, target)
 
 
-def _shared_archive(layer: pathlib.Path) -> pathlib.Path:
+def _python_files(spec: ImageSpec) -> tuple[tuple[str, pathlib.Path], ...]:
+    """What makes the environment of a root: its lock files, and the wheels it takes."""
+    return (
+        *((f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks),
+        *((f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec).target)),
+    )
+
+
+def _archive(layer: workers.Part) -> workers.Part:
     """A layer that images share as a file, made once, so that it is one to an engine."""
-    target = _archive_path(layer)
-    if not target.exists():
+    target = _archive_path(layer.target)
+    return workers.Part(target, functools.partial(_write_archive, layer.target, target), (layer,))
+
+
+def _write_archive(layer: pathlib.Path, target: pathlib.Path) -> None:
+    with log.step(f"write {target.name}"):
         layers.write(layer, target)
-        _prune(target)
-    return target
+    _prune(target)
 
 
 def _archive_path(layer: pathlib.Path) -> pathlib.Path:
     return layer.with_name(f"{layer.name}.tar")
 
 
-def _base_root(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
-    cache = machine.cache_dir()
+def _base(spec: ImageSpec) -> workers.Part:
     target = _root_path("base", _base_digest(spec))
-    if target.exists():
-        return (target,)
+    return workers.Part(target, functools.partial(_build_base, spec, target))
+
+
+def _build_base(spec: ImageSpec, target: pathlib.Path) -> None:
+    cache = machine.cache_dir()
     sources = _lock_file(spec, "sources")
     heat_agents = cache / "sources" / _sha256(sources.read_text())
     if not heat_agents.exists():
         with log.step("fetch the source of heat-agents"):
             rootfs.fetch_source(sources, heat_agents, cache)
+    files = (("agent.txt", _lock_file(spec, "agent")), ("heat-agents", heat_agents))
+    root = rootfs.Root("base", _BASE, spec.debian, files, (), spec.repository)
     with log.step(f"build the base root of Debian {spec.debian}"):
-        agent = _lock_file(spec, "agent")
-        files = (("agent.txt", agent), ("heat-agents", heat_agents))
-        root = rootfs.Root("base", _BASE, spec.debian, files, (), spec.repository)
         rootfs.build(root, target, cache)
     _prune(target)
-    return (target,)
 
 
-def _wheels(spec: ImageSpec) -> pathlib.Path:
+def _wheels(spec: ImageSpec) -> workers.Part:
     """The folder of wheels that need a compiler, which no image holds."""
     native = _lock_file(spec, "native")
     inputs = [
@@ -281,14 +314,16 @@ def _wheels(spec: ImageSpec) -> pathlib.Path:
         spec.debian,
         _PIPELINE,
     ]
-    target = machine.cache_dir() / "wheels" / _sha256(inputs)
-    if not target.exists():
-        base = _base_root(spec)
-        with log.step("build the wheels that need a compiler"):
-            files = (("native.txt", native),)
-            root = rootfs.Root("wheels", _WHEELS, spec.debian, files, base, spec.repository)
-            rootfs.build_wheels(root, target, machine.cache_dir())
-    return target
+    target, base = machine.cache_dir() / "wheels" / _sha256(inputs), _base(spec)
+    make = functools.partial(_build_wheels, spec, target, base.target)
+    return workers.Part(target, make, (base,))
+
+
+def _build_wheels(spec: ImageSpec, target: pathlib.Path, base: pathlib.Path) -> None:
+    files = (("native.txt", _lock_file(spec, "native")),)
+    root = rootfs.Root("wheels", _WHEELS, spec.debian, files, (base,), spec.repository)
+    with log.step("build the wheels that need a compiler"):
+        rootfs.build_wheels(root, target, machine.cache_dir())
 
 
 def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
@@ -306,8 +341,8 @@ def _root_path(name: str, digest: str) -> pathlib.Path:
 def _root_digest(spec: ImageSpec) -> str:
     below = _python_digest(spec) if spec.locks else _base_digest(spec)
     locks = [_lock_file(spec, lock).read_text() for lock in spec.locks]
-    elements = _elements_digest(("cached-base", *spec.elements), spec.repository)
-    return _sha256([below, elements, spec.services, locks])
+    own = _elements_digest(("cached-base", *spec.elements), spec.repository)
+    return _sha256([below, own, spec.services, locks])
 
 
 def _python_digest(spec: ImageSpec) -> str:
@@ -318,39 +353,12 @@ def _python_digest(spec: ImageSpec) -> str:
 def _base_digest(spec: ImageSpec) -> str:
     texts = [_lock_file(spec, name).read_text() for name in ("agent", "sources")]
     versions = snapshot.read(spec.debian)
-    elements = _elements_digest(_BASE, spec.repository)
-    return _sha256([_PIPELINE, spec.debian, elements, texts, versions])
+    own = _elements_digest(_BASE, spec.repository)
+    return _sha256([_PIPELINE, spec.debian, own, texts, versions])
 
 
-def _elements_digest(elements: tuple[str, ...], repository: pathlib.Path) -> str:
-    """Over the files of these elements, of those they depend on, and of what they copy."""
-    ours = (repository / "elements").resolve()
-    builtin = pathlib.Path(element_dependencies.__file__).with_name("elements")
-    found = element_dependencies.get_elements(elements, f"{ours}:{builtin}")
-    content: dict[str, object] = {"diskimage-builder": rootfs.dib_version()}
-    for name, place in sorted(found):
-        element = pathlib.Path(place)
-        if not element.is_relative_to(ours):
-            content[name] = "diskimage-builder"
-            continue
-        content[name] = _tree(element)
-        sources = element / "repository-sources"
-        for source in sources.read_text().split() if sources.exists() else ():
-            content[f"{name}: {source}"] = _tree(repository / source)
-    return _sha256(content)
-
-
-def _tree(place: pathlib.Path) -> dict[str, tuple[int, str]]:
-    """The mode and digest of each file under a folder, or of the one file."""
-    paths = [place] if place.is_file() else sorted(place.rglob("*"))
-    return {
-        str(path.relative_to(place)): (
-            path.stat().st_mode & 0o111,
-            hashlib.sha256(path.read_bytes()).hexdigest(),
-        )
-        for path in paths
-        if path.is_file() and not _IGNORED & set(path.relative_to(place).parts)
-    }
+def _elements_digest(names: tuple[str, ...], repository: pathlib.Path) -> str:
+    return _sha256(elements.inputs(names, repository))
 
 
 def _lock_file(spec: ImageSpec, name: str) -> pathlib.Path:

@@ -9,7 +9,7 @@ import datetime
 import pathlib
 import re
 
-from altostratus import hypervisors, images, machine
+from altostratus import guest, hypervisors, images, machine
 from altostratus import services as catalogue
 
 _FILE = re.compile(r"altostratus-(?P<services>.+)-(?P<hypervisor>[a-z]+)-(?P<digest>[0-9a-f]{16})")
@@ -77,6 +77,7 @@ def current_digest(services: tuple[str, ...], hypervisor: str, debian: str) -> s
 def old_files(debian: str) -> list[pathlib.Path]:
     """Images and layers of roots in the cache that no build would use: files and folders."""
     kept = {path for one in local() for path in _files(one.services, one.hypervisor, debian)}
+    kept.add(guest.path())
     folders = [machine.cache_dir() / name for name in ("images", "roots")]
     for path in folders[1].glob("*"):
         known = _ROOT.fullmatch(path.name)

@@ -1,12 +1,14 @@
 """What is being done, on standard error: one line per step, with the time it took.
 
-On a terminal the step that runs is shown with a spinner; elsewhere a step is announced when it
-begins. Secrets made known by :func:`hide` never appear in anything that goes through here.
+On a terminal the steps that run are shown with a spinner; elsewhere a step is announced when it
+begins. Threads may have steps of their own at the same time. Secrets made known by :func:`hide`
+never appear in anything that goes through here.
 """
 
 import collections.abc
 import contextlib
 import dataclasses
+import threading
 import time
 
 import rich.console
@@ -27,6 +29,8 @@ class _State:
 
 _state = _State(rich.console.Console(stderr=True, highlight=False, soft_wrap=True))
 _running: list["Step"] = []
+# Held by the thread that changes what is shown.
+_showing = threading.RLock()
 
 
 class Step:
@@ -34,6 +38,7 @@ class Step:
 
     def __init__(self, text: str, instance: str | None) -> None:
         self.title = f"{text}  {instance}" if instance else text
+        self.thread = threading.get_ident()
         self.start = time.monotonic()
         self.note = ""
 
@@ -75,19 +80,21 @@ def redact(text: str) -> str:
 def step(text: str, instance: str | None = None) -> collections.abc.Iterator[Step]:
     """Say that a step begins, and when it ends what it took."""
     this = Step(text, instance)
-    _running.append(this)
-    if not _state.console.is_terminal:
-        _print(f"     ...  {this.title}")
-    _show_running()
+    with _showing:
+        _running.append(this)
+        if not _state.console.is_terminal:
+            _print(f"     ...  {this.title}")
+        _show_running()
     outcome = "failed: "
     try:
         yield this
         outcome = ""
     finally:
-        _running.remove(this)
-        _stop_spinner()
-        _print(f"{this.elapsed_s:7.1f}s  {outcome}{this.title}")
-        _show_running()
+        with _showing:
+            _running.remove(this)
+            _stop_spinner()
+            _print(f"{this.elapsed_s:7.1f}s  {outcome}{this.title}")
+            _show_running()
 
 
 def info(text: str) -> None:
@@ -109,16 +116,18 @@ _spinner: list[rich.status.Status] = []
 
 
 def _show_running() -> None:
-    if not (_running and _state.console.is_terminal):
-        return
-    current = _running[-1]
-    shown = f"{current.title}  {current.note}"[: max(_state.console.width - 4, 20)]
-    text = rich.text.Text(redact(shown))
-    if not _spinner:
-        _spinner.append(_state.console.status(text))
-        _spinner[0].start()
-    else:
-        _spinner[0].update(text)
+    with _showing:
+        if not (_running and _state.console.is_terminal):
+            return
+        # Of each thread the innermost step.
+        current = {one.thread: one for one in _running}.values()
+        shown = " | ".join(f"{one.title}  {one.note}".strip() for one in current)
+        text = rich.text.Text(redact(shown[: max(_state.console.width - 4, 20)]))
+        if not _spinner:
+            _spinner.append(_state.console.status(text))
+            _spinner[0].start()
+        else:
+            _spinner[0].update(text)
 
 
 def _stop_spinner() -> None:

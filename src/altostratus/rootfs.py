@@ -4,6 +4,8 @@ A build runs in its own mount and PID namespaces and dies with this process, so 
 interrupted one leaves files in the cache's ``build`` folder at most, never a mount.
 """
 
+import collections.abc
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -19,6 +21,8 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 _LAST_LINES = 15
 _LAYER = "layer"
 _NOTHING = "nothing"
+# Where diskimage-builder keeps Debian's packages, in what is its cache.
+_ARCHIVES = "dib/apt/debian"
 # Mirrors fail now and then, and debootstrap asks them once.
 _ATTEMPTS = 3
 _PASSING = re.compile(r"Couldn't download packages|Temporary failure resolving|Connection reset")
@@ -41,24 +45,22 @@ class Root:
 
 def build(root: Root, target: pathlib.Path, cache: pathlib.Path) -> None:
     """Run diskimage-builder and move the resulting layer to the folder ``target``."""
-    work = _workplace(root, cache)
-    try:
-        _write_inputs(root, work / "inputs")
-        _disk_image_create(root, work, cache)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (work / _LAYER).replace(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    _build(root, pathlib.Path(_LAYER), target, cache)
 
 
 def build_wheels(root: Root, target: pathlib.Path, cache: pathlib.Path) -> None:
     """Like :func:`build`, but keep what the build left in its ``wheels`` folder."""
+    _build(root, pathlib.Path("inputs", "wheels"), target, cache)
+
+
+def _build(root: Root, kept: pathlib.Path, target: pathlib.Path, cache: pathlib.Path) -> None:
     work = _workplace(root, cache)
     try:
         _write_inputs(root, work / "inputs")
-        _disk_image_create(root, work, cache)
+        with _archives(work, cache):
+            _disk_image_create(root, work, cache)
         target.parent.mkdir(parents=True, exist_ok=True)
-        (work / "inputs" / "wheels").replace(target)
+        (work / kept).replace(target)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -117,6 +119,29 @@ def _write_inputs(root: Root, inputs: pathlib.Path) -> None:
             shutil.copy(source, inputs / name)
 
 
+@contextlib.contextmanager
+def _archives(work: pathlib.Path, cache: pathlib.Path) -> collections.abc.Iterator[None]:
+    """Lend a build the packages that earlier ones fetched, and keep what it fetches.
+
+    apt locks the folder while it installs, so each build has one of its own, of hard links.
+    """
+    shared, own = cache / _ARCHIVES, work / _ARCHIVES
+    shared.mkdir(parents=True, exist_ok=True)
+    own.mkdir(parents=True)
+    _link_missing(shared, own)
+    try:
+        yield
+    finally:
+        _link_missing(own, shared)
+
+
+def _link_missing(source: pathlib.Path, target: pathlib.Path) -> None:
+    for package in source.glob("*.deb"):
+        # Another build may have brought the same one.
+        with contextlib.suppress(FileExistsError):
+            (target / package.name).hardlink_to(package)
+
+
 def _disk_image_create(root: Root, work: pathlib.Path, cache: pathlib.Path) -> None:
     log = cache / "logs" / f"{root.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +184,7 @@ def _environment(root: Root, work: pathlib.Path, cache: pathlib.Path) -> dict[st
         "ALTOSTRATUS_LAYER": work / _LAYER,
         "ALTOSTRATUS_REPOSITORY": root.repository,
         "DIB_DISTRIBUTION_MIRROR": registries.debian_mirror(root.debian),
-        "DIB_IMAGE_CACHE": cache / "dib",
+        "DIB_IMAGE_CACHE": work / "dib",
         # Its own measuring of the tree is for a disk image that is not made here.
         "DIB_IMAGE_SIZE": 1,
         "DIB_LOCKFILES": cache / "dib" / "lockfiles",

@@ -10,6 +10,8 @@ import subprocess
 from altostratus import errors, log
 
 _LAST_LINES = 20
+# Programs that some thread waits for.
+_running: set[subprocess.Popen[str]] = set()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,14 +40,18 @@ def run(
     shown = f"{command[0]} ***" if secret else shlex.join(command)
     log.debug(f"$ {shown}")
     try:
-        done = subprocess.run(
-            command, env=env, input=input, capture_output=True, text=True, check=False
-        )
+        done = _to_its_end(command, env, input)
     except FileNotFoundError as exc:
         raise errors.Error(f"{command[0]} is not installed") from exc
     if check and done.returncode:
         raise errors.Error(f"{shown} failed with status {done.returncode}{_said(done, secret)}")
-    return Completed(done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def end_all() -> None:
+    """Kill the programs that other threads run at this moment; their runs fail."""
+    for program in list(_running):
+        program.kill()
 
 
 def lines(
@@ -92,7 +98,31 @@ def spawn(command: collections.abc.Sequence[str], *, logfile: pathlib.Path) -> N
         )
 
 
-def _said(done: subprocess.CompletedProcess[str], secret: bool) -> str:
+def _to_its_end(
+    command: collections.abc.Sequence[str],
+    env: collections.abc.Mapping[str, str] | None,
+    input: str | None,
+) -> Completed:
+    with subprocess.Popen(
+        command,
+        env=env,
+        stdin=None if input is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        _running.add(program)
+        try:
+            stdout, stderr = program.communicate(input)
+        except BaseException:
+            program.kill()
+            raise
+        finally:
+            _running.discard(program)
+    return Completed(program.returncode, stdout, stderr)
+
+
+def _said(done: Completed, secret: bool) -> str:
     lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
     if secret or not lines:
         return ""

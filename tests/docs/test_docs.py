@@ -208,11 +208,13 @@ def _complaint_of(
 ) -> str | None:
     if rest:
         return f"too many arguments: {shlex.join(rest)}"
-    for param in context.command.get_params(context):
+    params = context.command.get_params(context)
+    # Whether an argument may lack can depend on an option, which is eager then.
+    for param in sorted(params, key=lambda one: not one.is_eager):
         # A page may name a file that its reader is to write.
         if not isinstance(param.type, click.Path):
             value, _ = param.consume_value(context, values)
-            param.process_value(context, value)
+            context.params[str(param.name)] = param.process_value(context, value)
     return None
 
 

@@ -17,13 +17,16 @@ from altostratus.model import DEBIAN
 
 pytestmark = pytest.mark.build
 
-BUILD = (
-    "import dataclasses; from altostratus import images;"
-    "spec = images.wanted(('mariadb',), 'docker');"
-    "images.build(dataclasses.replace(spec, services=('interrupted',)))"
-)
+# Two images of their own that take packages of Debian, at the same time.
+TOGETHER = {"interrupted-one": "mariadb", "interrupted-two": "memcached"}
+BUILD = f"""
+import dataclasses
+from altostratus import images
+found = {{name: images.wanted((service,), "docker") for name, service in {TOGETHER}.items()}}
+images.build_all(dataclasses.replace(spec, services=(name,)) for name, spec in found.items())
+"""
 
-
+ENDED_S = 20
 PYTHON_SERVICES = ("keystone", "glance")
 # Names each module of a service that cannot be loaded because of what was left out.
 LOAD = """
@@ -179,6 +182,16 @@ def test_software_loads_without_what_was_left_out(service: str, tmp_path: pathli
     assert int(done.stdout.splitlines()[-1]) > 100
 
 
+def test_memcacheds_starter_is_content_with_what_is_left_of_perl(tmp_path: pathlib.Path) -> None:
+    spec = images.wanted(("memcached",), "docker")
+    images.build(spec)
+    starter = "/usr/share/memcached/scripts/systemd-memcached-wrapper"
+    done = in_root(spec, tmp_path, "/usr/bin/perl", "-wc", starter)
+    assert done.returncode == 0, done.stderr
+    names = layers.files(layers_of(spec))
+    assert not [name for name in names if name.startswith("usr/share/perl/5")]
+
+
 def layers_of(spec: images.ImageSpec) -> list[pathlib.Path]:
     """The layers of an image's root."""
     return [path for path in images.root_paths(spec) if path.is_dir()]
@@ -268,20 +281,26 @@ def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
     assert image.stat().st_blocks * 512 <= image.stat().st_size
 
 
-def test_killed_build_leaves_nothing_that_matters() -> None:
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
+def test_ended_builds_leave_nothing_that_matters(
+    spec: images.ImageSpec, signal_: signal.Signals
+) -> None:
+    images.build(spec)
     cache = machine.cache_dir()
     roots = set((cache / "roots").glob("*"))
-    log = cache / "logs" / "interrupted.log"
-    log.unlink(missing_ok=True)
+    logs = [cache / "logs" / f"{name}.log" for name in TOGETHER]
+    for log in logs:
+        log.unlink(missing_ok=True)
     build = subprocess.Popen([sys.executable, "-c", BUILD], env=_environment())
-    _wait(lambda: log.exists() and "install.d" in log.read_text())
-    os.kill(build.pid, signal.SIGKILL)
-    build.wait()
+    _wait(lambda: all(log.exists() and "install.d" in log.read_text() for log in logs))
+    build.send_signal(signal_)
+    assert build.wait(ENDED_S) != 0
     _wait(lambda: not _processes_in(cache / "build"))
     assert str(cache / "build") not in pathlib.Path("/proc/mounts").read_text()
     done = subprocess.run([sys.executable, "-c", BUILD], env=_environment(), check=False)
     assert done.returncode == 0
     built = set((cache / "images").glob("altostratus-interrupted-*"))
+    assert len(built) == 2 * len(TOGETHER)
     images.remove(built | set((cache / "roots").glob("*")) - roots)
     assert not list((cache / "build").glob("*"))
 

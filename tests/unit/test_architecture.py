@@ -33,6 +33,7 @@ _LAYERS = (
     {"metadata", "spec", "observed", "heatenv"},
     {"crosschecks", "inventory"},
     {"images", "sections"},
+    {"elements", "workers"},
     {"certificates", "hypervisors", "services", "seal", "tempest_conf", "yamlfile"},
     {"model"},
     {"archive", "guest", "rootfs", "sbom", "snapshot"},

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import tarfile
 
 import pytest
 
-from altostratus import archive, glance, images, rootfs
+from altostratus import archive, glance, images, rootfs, workers
 
 
 @pytest.fixture
@@ -137,6 +138,49 @@ def test_a_built_image_is_not_built_again(
     assert os.listdir(tmp_path) == ["images"]
 
 
+def test_images_share_what_they_are_made_of(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
+    wanted = [("keystone", "docker"), ("glance", "docker"), ("glance", "lxc"), ("mariadb", "lxc")]
+    specs = [images.wanted((name,), hypervisor) for name, hypervisor in wanted]
+    archives = {"base.tar", "python.tar"}
+    assert needs(specs) == {
+        "base": set(),
+        "base.tar": {"base"},
+        "wheels": {"base"},
+        "python": {"base", "wheels"},
+        "python.tar": {"python"},
+        "keystone": {"base", "python", "wheels"},
+        "glance": {"base", "python", "wheels"},
+        "mariadb": {"base"},
+        "altostratus-keystone-docker.tar": {"base", "python", "keystone", *archives},
+        "altostratus-glance-docker.tar": {"base", "python", "glance", *archives},
+        "altostratus-glance-lxc.raw": {"base", "python", "glance"},
+        "altostratus-mariadb-lxc.raw": {"base", "mariadb"},
+    }
+
+
+def test_no_wheels_are_built_for_roots_that_are_there(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
+    spec = images.wanted(("keystone",), "docker")
+    for path in images.root_paths(spec):
+        path.mkdir(parents=True)
+    assert needs([spec]) == {"altostratus-keystone-docker.tar": set()}
+
+
+def needs(specs: list[images.ImageSpec]) -> dict[str, set[str]]:
+    """What has to be made for these images, and of what: by names without digests."""
+    missing = workers.missing(map(images._image, specs))
+    return {name_of(part): set(map(name_of, found)) for part, found in missing.items()}
+
+
+def name_of(part: workers.Part) -> str:
+    return re.sub("-[0-9a-f]{16}|^[0-9a-f]{64}$", "", part.target.name) or part.target.parent.name
+
+
 def test_docker_archive_is_what_docker_load_reads(tmp_path: pathlib.Path) -> None:
     parts = [tmp_path / "base.tar", tmp_path / "own.layer"]
     for part in parts:
@@ -252,8 +296,8 @@ def test_cache_keeps_the_newest_two_images_of_a_name(
         for old in (f"altostratus-keystone-lxc-{digest * 16}.raw", "altostratus-other-lxc-x.raw"):
             (folder / old).touch()
             os.utime(folder / old, (1000 - age, 1000 - age))
-    made = (make_layer(tmp_path / "layer", {}),)
-    monkeypatch.setattr(images, "_root", lambda _: made)
+    layer = make_layer(tmp_path / "layer", {})
+    monkeypatch.setattr(images, "_root", lambda _: (workers.Part(layer, layer.mkdir),))
     monkeypatch.setattr(archive, "write_ext4", lambda _, target: target.touch())
     built = images.build(spec)
     assert {path.name for path in folder.iterdir()} == {

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from altostratus import images, inventory
+from altostratus import guest, images, inventory
 from altostratus.model import DEBIAN
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
@@ -56,8 +56,9 @@ def test_old_files_are_those_that_no_build_would_use(
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
     spec = images.wanted(("keystone",), "docker")
-    kept = [images.path(spec), images.manifest(spec), *images.root_paths(spec)]
+    kept = [images.path(spec), images.manifest(spec), *images.root_paths(spec), guest.path()]
     old = [
+        tmp_path / "images" / f"altostratus-guest-{'0' * 16}.raw",
         tmp_path / "images" / f"altostratus-keystone-docker-{'0' * 16}.cdx.json",
         tmp_path / "images" / f"altostratus-keystone-docker-{'0' * 16}.tar",
         tmp_path / "images" / f"altostratus-no-such-service-docker-{'0' * 16}.tar",

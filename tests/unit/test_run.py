@@ -1,6 +1,8 @@
 """Programs that are run to their end, and those that stay."""
 
 import pathlib
+import signal
+import threading
 import time
 
 import pytest
@@ -32,3 +34,21 @@ def test_spawned_program_outlives_its_starter_without_being_its_child(
 def test_spawning_what_is_not_installed_is_an_error(tmp_path: pathlib.Path) -> None:
     with pytest.raises(errors.Error, match="no-such-program is not installed"):
         run.spawn(["no-such-program"], logfile=tmp_path / "log")
+
+
+def test_a_program_gets_its_input_and_says_what_it_says() -> None:
+    done = run.run(["sh", "-c", "cat; echo aside >&2; exit 3"], input="in\n", check=False)
+    assert done == run.Completed(3, "in\n", "aside\n")
+
+
+def test_programs_of_other_threads_can_be_ended() -> None:
+    ended: list[run.Completed] = []
+    started = threading.Thread(
+        target=lambda: ended.append(run.run(["sleep", "60"], check=False)), daemon=True
+    )
+    started.start()
+    deadline = time.monotonic() + PATIENCE_S
+    while not ended and time.monotonic() < deadline:
+        run.end_all()
+        time.sleep(0.01)
+    assert [one.returncode for one in ended] == [-signal.SIGKILL]
