@@ -80,11 +80,7 @@ def prepare(disk: StateDisk, root: Root) -> bool:
         if not disk.path.exists():
             _format(disk, root)
             return True
-        if disk.path.stat().st_size < disk.size_gib << 30:
-            _refuse_in_use(disk.path, root)
-            os.truncate(disk.path, disk.size_gib << 30)
-            root.run("e2fsck", "-f", "-p", str(disk.path), ok=(0, 1))
-            root.run("resize2fs", str(disk.path))
+        _grow(disk, root)
     return False
 
 
@@ -133,6 +129,7 @@ def release(disk: StateDisk) -> None:
     """Remove a state disk and what is on it for good."""
     with _locked(disk.path):
         disk.path.unlink(missing_ok=True)
+        _growing(disk.path).unlink(missing_ok=True)
     _lock_of(disk.path).unlink(missing_ok=True)
 
 
@@ -194,6 +191,23 @@ def _format(disk: StateDisk, root: Root) -> None:
     os.truncate(new, disk.size_gib << 30)
     root.run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "root_owner=0:0", "-L", "state", str(new))
     new.rename(disk.path)
+
+
+def _grow(disk: StateDisk, root: Root) -> None:
+    mark, size = _growing(disk.path), disk.path.stat().st_size
+    if size >= disk.size_gib << 30 and not mark.exists():
+        return
+    _refuse_in_use(disk.path, root)
+    # The file grows at once, its file system does not: who is cut off between takes it up again.
+    mark.touch()
+    os.truncate(disk.path, max(size, disk.size_gib << 30))
+    root.run("e2fsck", "-f", "-p", str(disk.path), ok=(0, 1))
+    root.run("resize2fs", str(disk.path))
+    mark.unlink()
+
+
+def _growing(path: Path) -> Path:
+    return path.with_suffix(".growing")
 
 
 def _refuse_in_use(path: Path, root: Root) -> None:

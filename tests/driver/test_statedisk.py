@@ -191,6 +191,27 @@ def test_it_grows_and_keeps_its_data(disk: StateDisk, tmp_path: Path) -> None:
 
 
 @on_loop_devices
+def test_growth_that_was_cut_off_is_taken_up(disk: StateDisk, tmp_path: Path) -> None:
+    class Dying(Root):
+        def run(self, *command: str, **more: Any) -> str:
+            if command[0] == "resize2fs":
+                raise InterruptedError
+            return super().run(*command, **more)
+
+    at = tmp_path / "state"
+    statedisk.prepare(disk, Root())
+    bigger = StateDisk(disk.path, 2, release=False)
+    with pytest.raises(InterruptedError):
+        statedisk.prepare(bigger, Dying())
+    statedisk.prepare(bigger, Root())
+    with statedisk.mounted(bigger, at, 0, Root()):
+        found = os.statvfs(at)
+        assert found.f_blocks * found.f_frsize > 1.8 * 2**30
+    statedisk.release(bigger)
+    assert not list(disk.path.parent.iterdir())
+
+
+@on_loop_devices
 def test_garbage_is_refused_and_not_formatted(disk: StateDisk, tmp_path: Path) -> None:
     disk.path.parent.mkdir(parents=True)
     disk.path.write_bytes(b"precious")
