@@ -78,6 +78,16 @@ with a live agent, and a node has one agent however many compute processes it ha
 of this process.
 """,
     ),
+    cfg.IntOpt(
+        "previous_roots",
+        default=1,
+        min=0,
+        help="""
+How many roots an instance keeps that it had before it was rebuilt with another image. A rebuild
+back to the image of one of them takes it up again, as it was, and fetches nothing. They are not in
+the inventory of disk, and go with their instance.
+""",
+    ),
     cfg.StrOpt(
         "state_disks_path",
         default="/mnt/state/state-disks",
@@ -118,7 +128,7 @@ engine takes one at a loopback address without TLS. Unset: Glance must hold whol
         "shutdown_timeout",
         default=60,
         min=1,
-        help="Seconds an instance gets to shut down in a soft reboot before it is killed.",
+        help="Seconds an instance gets to shut down in a soft reboot or a rebuild.",
     ),
     cfg.IntOpt(
         "pids_limit",

@@ -1,5 +1,7 @@
 """The container of an instance: pure functions from instance, flavor and image to its spec."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ LABEL_NAME = "altostratus.name"
 LABEL_MEMORY = "altostratus.memory_mb"
 LABEL_DISK = "altostratus.disk_gb"
 LABEL_VCPUS = "altostratus.vcpus"
+LABEL_IMAGE = "altostratus.image"
+LABEL_NUMBER = "altostratus.number"
+LABEL_DIGEST = "altostratus.digest"
 
 PRIVILEGED = "altostratus:privileged"
 
@@ -39,19 +44,23 @@ class Place:
         return self.directory / "gate"
 
     @property
-    def config_drive(self) -> Path:
-        """The config drive's content."""
-        return self.directory / "config_drive"
-
-    @property
     def state(self) -> Path:
         """Where the state disk is mounted while the container starts."""
         return self.directory / "state"
 
+    def config_drive(self, number: int) -> Path:
+        """The config drive's content: each of an instance's containers has its own."""
+        return self.directory / (f"config_drive.{number}" if number else "config_drive")
+
 
 def place(instance: Any) -> Place:
     """Return where the machine keeps what belongs to an instance."""
-    return Place(Path(CONF.instances_path, instance.uuid))
+    return place_of(instance.uuid)
+
+
+def place_of(uuid: str) -> Place:
+    """Return the same by an instance's id."""
+    return Place(Path(CONF.instances_path, uuid))
 
 
 def name(uuid: str) -> str:
@@ -67,17 +76,35 @@ def is_privileged(instance: Any) -> bool:
     return (instance.flavor.extra_specs or {}).get(PRIVILEGED) == "true"
 
 
-def spec(instance: Any, image: str, nameservers: list[str]) -> dict[str, Any]:
+def given_away(labels: list[dict[str, str]]) -> dict[str, int]:
+    """Return what instances have of the node, in the words of get_available_resource."""
+    words = {
+        "memory_mb_used": LABEL_MEMORY,
+        "local_gb_used": LABEL_DISK,
+        "vcpus_used": LABEL_VCPUS,
+    }
+    return {word: sum(int(one[label]) for one in labels) for word, label in words.items()}
+
+
+def spec(instance: Any, image: str, nameservers: list[str], number: int = 0) -> dict[str, Any]:
     """Return what the engine is asked to create for an instance.
 
     :param image: the engine's id of the image
+    :param number: which of the instance's containers it is
     """
+    found = _spec(instance, image, nameservers, number)
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    found["Labels"][LABEL_DIGEST] = digest
+    return found
+
+
+def _spec(instance: Any, image: str, nameservers: list[str], number: int) -> dict[str, Any]:
     flavor = instance.flavor
     return {
         "Image": image,
         "Hostname": instance.hostname,
         **_process(),
-        "Labels": _labels(instance, flavor),
+        "Labels": _labels(instance, flavor, number),
         "HostConfig": {
             "NetworkMode": "none",
             "Dns": nameservers,
@@ -85,7 +112,7 @@ def spec(instance: Any, image: str, nameservers: list[str]) -> dict[str, Any]:
             "LogConfig": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
             **_limits(flavor),
             **(_all_privileges() if is_privileged(instance) else _privileges()),
-            **_filesystems(instance),
+            **_filesystems(instance, number),
         },
     }
 
@@ -101,7 +128,7 @@ def _process() -> dict[str, Any]:
     }
 
 
-def _labels(instance: Any, flavor: Any) -> dict[str, str]:
+def _labels(instance: Any, flavor: Any, number: int) -> dict[str, str]:
     return {
         LABEL: instance.uuid,
         LABEL_HOST: CONF.host,
@@ -109,6 +136,8 @@ def _labels(instance: Any, flavor: Any) -> dict[str, str]:
         LABEL_MEMORY: str(flavor.memory_mb),
         LABEL_DISK: str(flavor.root_gb),
         LABEL_VCPUS: str(flavor.vcpus),
+        LABEL_IMAGE: instance.image_ref,
+        LABEL_NUMBER: str(number),
     }
 
 
@@ -166,10 +195,10 @@ def _bounding() -> list[str]:
     return [names[bit].removeprefix("CAP_") for bit in known if mask >> bit & 1]
 
 
-def _filesystems(instance: Any) -> dict[str, Any]:
+def _filesystems(instance: Any, number: int) -> dict[str, Any]:
     at = place(instance)
     mounts = [_bind(at.gate, GATE, read_only=True)]
-    mounts.append(_bind(at.config_drive, configdrive.TARGET, read_only=True))
+    mounts.append(_bind(at.config_drive(number), configdrive.TARGET, read_only=True))
     if statedisk.wanted(instance):
         mounts.append(_bind(at.state, statedisk.TARGET, read_only=False))
     return {

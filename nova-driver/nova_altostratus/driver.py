@@ -17,10 +17,12 @@ from oslo_log import log as logging
 from nova_altostratus import (
     configdrive,
     container,
+    container_roots,
     events,
     images,
     lifecycle,
     network,
+    rebuild,
     resources,
     statedisk,
 )
@@ -70,6 +72,8 @@ class DockerDriver(driver.ComputeDriver):
         do_without_helpers()
         self.network.switch.prepare()
         self.lifecycle.clear_gates()
+        for uuid in container_roots.recover(self.engine):
+            self._resume(uuid)
         self.watcher.start()
 
     def cleanup_host(self, host: str) -> None:
@@ -128,13 +132,46 @@ class DockerDriver(driver.ComputeDriver):
             image, _fetched = self.images.ensure(context, image_meta.id)
             undo.callback(self.delete_instance_files, instance)
             self._write_files(instance, injected_files, admin_password, network_info)
-            self._prepare_state_disk(instance, undo)
+            disk = self._prepare_state_disk(instance)
+            if disk:
+                undo.callback(statedisk.release, disk)
             nameservers = network.nameservers(network_info)
-            undo.callback(self.engine.remove, instance.uuid)
-            self.engine.create(instance.uuid, container.spec(instance, image, nameservers))
+            undo.callback(self.engine.remove, container.name(instance.uuid))
+            spec = container.spec(instance, image, nameservers)
+            self.engine.create(container.name(instance.uuid), spec)
             if power_on:
                 self.lifecycle.boot(instance, network_info, wait=True)
             undo.pop_all()
+
+    def rebuild(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: str | None,
+        allocations: Any,
+        bdms: Any,
+        detach_block_devices: Any,
+        attach_block_devices: Any,
+        network_info: Any = None,
+        evacuate: bool = False,
+        block_device_info: Any = None,
+        preserve_ephemeral: bool = False,
+        accel_uuids: Any = None,
+        reimage_boot_volume: bool = False,
+    ) -> None:
+        """Give an instance a new container, or a previous one; its state disk and ports stay."""
+        network_info = network_info or []
+        given = (instance, injected_files, admin_password, network_info)
+        write = functools.partial(self._write_files, *given)
+        fetch = functools.partial(self.images.ensure, context, image_meta.id)
+        roots = container_roots.ContainerRoots(self.engine, instance.uuid)
+        roots.recover()
+        roots.prepare(instance, network.nameservers(network_info), fetch, write)
+        rebuild.announce(instance)
+        prepare = functools.partial(self._prepare_state_disk, instance)
+        self.lifecycle.change_root(instance, network_info, roots, prepare)
 
     def destroy(
         self,
@@ -145,8 +182,8 @@ class DockerDriver(driver.ComputeDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove an instance's container and all that belongs to it but its state disk."""
-        self.engine.remove(instance.uuid)
+        """Remove an instance's containers and all that belongs to it but its state disk."""
+        container_roots.ContainerRoots(self.engine, instance.uuid).remove()
         self.cleanup(context, instance, network_info, block_device_info, destroy_disks)
 
     def cleanup(
@@ -228,6 +265,16 @@ class DockerDriver(driver.ComputeDriver):
             LOG.info("Rebooted itself; starting it again", instance=instance)
             self.lifecycle.boot(instance, instance.get_network_info())
 
+    def _resume(self, uuid: str) -> None:
+        """Start an instance whose rebuild was cut off while it was stopped."""
+        try:
+            instance = rebuild.instance(uuid)
+            if rebuild.is_to_run(instance) and not self.engine.get(uuid).running:
+                self.lifecycle.boot(instance, instance.get_network_info())
+        except Exception:
+            # It is one instance's failure, which Nova finds out: the others need this process.
+            LOG.exception("Instance %s cannot be started after its rebuild was cut off", uuid)
+
     def pause(self, instance: Any) -> None:
         """Freeze an instance."""
         self.engine.pause(instance.uuid)
@@ -237,25 +284,31 @@ class DockerDriver(driver.ComputeDriver):
         self.engine.unpause(instance.uuid)
 
     def _write_files(
-        self, instance: Any, files: Any, admin_password: str | None, network_info: Any
+        self,
+        instance: Any,
+        files: Any,
+        admin_password: str | None,
+        network_info: Any,
+        number: int = 0,
     ) -> None:
         place = container.place(instance)
         # An instance's own root must be able to reach its mounts in a user namespace.
         place.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-        place.config_drive.mkdir(mode=0o700, exist_ok=True)
+        place.config_drive(number).mkdir(mode=0o700, exist_ok=True)
         lifecycle.make_gate(place.gate)
         if nova_configdrive.required_by(instance):
             base = self.about.user_base
             configdrive.write(
-                place.config_drive, instance, files, admin_password, network_info, base
+                place.config_drive(number), instance, files, admin_password, network_info, base
             )
 
-    def _prepare_state_disk(self, instance: Any, undo: ExitStack) -> None:
+    def _prepare_state_disk(self, instance: Any) -> statedisk.StateDisk | None:
+        """Make an instance's state disk, or let it grow; return it if it is new."""
         disk = statedisk.wanted(instance)
-        if disk:
-            container.place(instance).state.mkdir(mode=0o700, exist_ok=True)
-            if statedisk.prepare(disk, self.root):
-                undo.callback(statedisk.release, disk)
+        if disk is None:
+            return None
+        container.place(instance).state.mkdir(mode=0o700, exist_ok=True)
+        return disk if statedisk.prepare(disk, self.root) else None
 
     # Its network
 
@@ -307,6 +360,7 @@ class DockerDriver(driver.ComputeDriver):
         """Remove images that no instance uses, if Nova is configured to."""
         if CONF.image_cache.remove_unused_base_images:
             used = {one.image_ref for one in all_instances}
+            used |= {one.labels.get(container.LABEL_IMAGE, "") for one in self.engine.roots()}
             age = CONF.image_cache.remove_unused_original_minimum_age_seconds
             self.images.forget_unused(used, age)
 
@@ -318,14 +372,11 @@ class DockerDriver(driver.ComputeDriver):
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """Return the node's share and how much of it is given away."""
-        labels = self.engine.containers()
         return {
             **resources.share(),
-            "memory_mb_used": _sum(labels, container.LABEL_MEMORY),
-            "local_gb_used": _sum(labels, container.LABEL_DISK),
-            "vcpus_used": _sum(labels, container.LABEL_VCPUS),
+            **container.given_away(self.engine.containers()),
             "hypervisor_type": "Docker",
-            "hypervisor_version": _version_number(self.about.version),
+            "hypervisor_version": self.about.version_number,
             "cpu_info": json.dumps({"arch": fields.Architecture.from_host()}),
             "disk_available_least": None,
             "supported_instances": [
@@ -347,13 +398,3 @@ class DockerDriver(driver.ComputeDriver):
     def get_host_ip_addr(self) -> str:
         """Return the machine's address."""
         return CONF.my_ip
-
-
-def _sum(labels: list[dict[str, str]], key: str) -> int:
-    return sum(int(one[key]) for one in labels)
-
-
-def _version_number(version: str) -> int:
-    """Return 20010024 for `20.10.24+dfsg1`, in Nova's manner: three digits for each part."""
-    parts = [int(part) for part in version.partition("+")[0].split(".")[:3] if part.isdecimal()]
-    return functools.reduce(lambda number, part: number * 1000 + part, parts, 0)

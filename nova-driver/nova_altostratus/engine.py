@@ -1,6 +1,7 @@
 """Docker Engine: one thin method for each thing asked of it, errors in Nova's words."""
 
 import datetime
+import functools
 import re
 import threading
 from collections.abc import Iterator
@@ -33,6 +34,13 @@ class About:
     version: str
     user_base: int  # the machine's id of an instance's root; 0 where there is no user namespace
 
+    @property
+    def version_number(self) -> int:
+        """20010024 for `20.10.24+dfsg1`, in Nova's manner: three digits for each part."""
+        words = self.version.partition("+")[0].split(".")[:3]
+        parts = [int(word) for word in words if word.isdecimal()]
+        return functools.reduce(lambda number, part: number * 1000 + part, parts, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
@@ -57,6 +65,15 @@ class Container:
         return states.get(self.status, power_state.SHUTDOWN)
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One of an instance's containers: its root file system, the next, or a previous one."""
+
+    name: str
+    image: str  # the engine's id
+    labels: dict[str, str]
+
+
 class Engine:
     """The engine of this machine, and on it the containers of this compute process."""
 
@@ -72,10 +89,21 @@ class Engine:
         return About(info["ServerVersion"], _user_base(info))
 
     def containers(self) -> list[dict[str, str]]:
-        """Return the labels of all containers of this compute process."""
+        """Return the labels of the instances' containers of this compute process."""
+        return [one.labels for one in self.roots() if one.name == _current(one.labels)]
+
+    def roots(self, uuid: str | None = None) -> list[Root]:
+        """Return all containers of an instance or of all, with next and previous ones."""
+        filters = self.filters()
+        if uuid:
+            filters["label"].append(f"{container.LABEL}={uuid}")
         with self._saying("list containers") as client:
-            found = client.containers(all=True, filters=self.filters())
-        return [one["Labels"] for one in found]
+            found = client.containers(all=True, filters=filters)
+        return [
+            Root(one["Names"][0].removeprefix("/"), one["ImageID"], one["Labels"])
+            for one in found
+            if one["Names"]  # not while it is being removed
+        ]
 
     def filters(self) -> dict[str, list[str]]:
         """Return the filter that leaves only what belongs to this compute process."""
@@ -107,10 +135,15 @@ class Engine:
             raise exception.InstanceNotFound(instance_id=uuid)
         return found
 
-    def create(self, uuid: str, spec: dict[str, Any]) -> None:
-        """Create an instance's container without starting it."""
-        with self._saying(f"create a container for instance {uuid}") as client:
-            client.create_container_from_config(spec, container.name(uuid))
+    def create(self, name: str, spec: dict[str, Any]) -> None:
+        """Create a container without starting it."""
+        with self._saying(f"create container {name}") as client:
+            client.create_container_from_config(spec, name)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a container another name."""
+        with self._saying(f"rename container {old} to {new}") as client:
+            client.rename(old, new)
 
     def start(self, uuid: str) -> None:
         """Start a container."""
@@ -132,11 +165,11 @@ class Engine:
         with self._saying(f"unpause instance {uuid}") as client:
             client.unpause(container.name(uuid))
 
-    def remove(self, uuid: str) -> None:
+    def remove(self, name: str) -> None:
         """Kill and remove a container; one that is not there is removed already."""
         try:
-            with self._saying(f"remove the container of instance {uuid}") as client:
-                client.remove_container(container.name(uuid), force=True, v=True)
+            with self._saying(f"remove container {name}") as client:
+                client.remove_container(name, force=True, v=True)
         except exception.NotFound:
             return
 
@@ -232,6 +265,10 @@ class Engine:
             raise EngineError(engine=self.url, what=what, reason=reason) from error
         except (docker.errors.DockerException, requests.RequestException) as error:
             raise EngineError(engine=self.url, what=what, reason=error) from error
+
+
+def _current(labels: dict[str, str]) -> str:
+    return container.name(labels[container.LABEL])
 
 
 def _time(text: str) -> datetime.datetime:

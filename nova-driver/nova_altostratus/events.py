@@ -74,6 +74,8 @@ class Watcher:
         action = message.get("Action", "")
         attributes = message.get("Actor", {}).get("Attributes", {})
         uuid = attributes.get(container.LABEL)
+        if uuid and attributes.get("name") != container.name(uuid):
+            return  # It is not the instance's own container, but a next or a previous one.
         transition = TRANSITIONS.get(action)
         if uuid and action == "destroy":
             self._known.pop(uuid, None)

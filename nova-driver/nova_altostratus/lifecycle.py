@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from nova import exception
 from oslo_concurrency import lockutils, processutils
 from oslo_log import log as logging
 
-from nova_altostratus import container, delegate, network, statedisk
+from nova_altostratus import container, delegate, network, rebuild, statedisk
 from nova_altostratus.conf import CONF
 from nova_altostratus.engine import Container, Engine
 from nova_altostratus.root import Root
@@ -42,10 +43,18 @@ class Lifecycle:
         self.root = root
         self.virtapi = virtapi
 
-    def boot(self, instance: Any, network_info: Any, *, wait: bool = False) -> None:
+    def boot(
+        self,
+        instance: Any,
+        network_info: Any,
+        *,
+        wait: bool = False,
+        kept: network.Kept | None = None,
+    ) -> None:
         """Wire and start an instance's container, or leave it stopped and unwired.
 
         :param wait: for Neutron to say that the ports work, where they do not yet
+        :param kept: the interfaces of the container before, in place of new ones
         :raises VirtualInterfaceCreateException: a port did not come up and
             `vif_plugging_is_fatal` is set
         """
@@ -55,7 +64,7 @@ class Lifecycle:
             make_gate(container.place(instance).gate)
             try:
                 with self._plugged(instance, network_info if wait else ()):
-                    started = self._start(instance, network_info)
+                    started = self._start(instance, network_info, kept)
             except exception.InstanceEventTimeout as error:
                 _refuse_if_fatal(instance, error)
             self._open_gate(instance, started)
@@ -69,6 +78,49 @@ class Lifecycle:
                 self.engine.unpause(instance.uuid)
             self.engine.stop(instance.uuid, timeout_s)
             self.unwire(instance, network_info)
+
+    def change_root(
+        self,
+        instance: Any,
+        network_info: Any,
+        roots: rebuild.Roots,
+        between: Callable[[], object],
+    ) -> None:
+        """Stop an instance and start it from its next root, or bring the old one back.
+
+        :param between: is done while it is stopped
+        """
+        old = self.engine.find(instance.uuid)
+        with ExitStack() as held:
+            kept = self._kept(old, network_info, held)
+            timeout_s = CONF.altostratus.shutdown_timeout
+
+            def stop() -> None:
+                if old:
+                    self.stop(instance, () if kept else network_info, timeout_s)
+
+            def start() -> None:
+                between()
+                expected = network_info if kept else network.awaited(network_info)
+                self.boot(instance, expected, wait=kept is None, kept=kept)
+
+            def start_again() -> None:
+                if old and old.running and not self.engine.get(instance.uuid).running:
+                    self.boot(instance, network_info)
+
+            rebuild.change_root(instance, roots, rebuild.Power(stop, start, start_again))
+
+    def _kept(
+        self, old: Container | None, network_info: Any, held: ExitStack
+    ) -> network.Kept | None:
+        """Keep the interfaces of a running container, so that its ports stay up.
+
+        Making them anew takes the switch, its agent and Neutron seconds.
+        """
+        if old is None or not old.running:
+            return None
+        namespace = held.enter_context(self.root.network_held(old.pid))
+        return self.network.kept(namespace, network.nics(network_info))
 
     def unwire(self, instance: Any, network_info: Any) -> None:
         """Take an instance's interfaces away."""
@@ -85,7 +137,7 @@ class Lifecycle:
         for labels in self.engine.containers():
             uuid = labels[container.LABEL]
             found = self.engine.find(uuid)
-            if found and found.status == "running" and is_at_gate(found.pid):
+            if found and found.status == "running" and is_at_gate(self.root.words(found.pid)):
                 LOG.warning("Instance %s was left half started; stopping it", uuid)
                 self._kill(uuid)
 
@@ -103,10 +155,12 @@ class Lifecycle:
             error_callback=_plugging_failed,
         )
 
-    def _start(self, instance: Any, network_info: Any) -> Container:
+    def _start(
+        self, instance: Any, network_info: Any, kept: network.Kept | None = None
+    ) -> Container:
         wires = _wires(network_info)
         # Plugged first: Neutron works on the ports while the container starts.
-        for vif, nic in wires:
+        for vif, nic in wires if kept is None else ():
             self.network.plug(instance, vif, nic)
         with self._state_disk(instance):
             self.engine.start(instance.uuid)
@@ -115,7 +169,7 @@ class Lifecycle:
             raise StartError(uuid=instance.uuid, reason=f"it ended at once ({started.exit_code})")
         self._hand_over_cgroup(instance, started)
         for _vif, nic in wires:
-            self.network.enter(started.pid, nic)
+            self.network.enter(started.pid, nic, kept)
         return started
 
     def _state_disk(self, instance: Any) -> Any:
@@ -170,12 +224,9 @@ def open_gate(gate: Path) -> bool:
     return True
 
 
-def is_at_gate(pid: int) -> bool:
-    """Return whether a container's first process still waits at its gate."""
-    try:
-        return container.GATE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return False
+def is_at_gate(words: bytes) -> bool:
+    """Return whether a container's first process, by its words, still waits at its gate."""
+    return container.GATE.encode() in words
 
 
 def _wires(network_info: Any) -> list[tuple[Any, network.Nic]]:

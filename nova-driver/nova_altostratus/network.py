@@ -1,5 +1,7 @@
 """An instance's network interfaces: veth pairs from its network namespace to Open vSwitch."""
 
+import copy
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ LOG = logging.getLogger(__name__)
 _DATAPATH_OF_KERNEL = "system"
 _ADOPTED_TIMEOUT_S = 10
 _ADOPTED_POLL_S = 0.05
+_PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)  # that `ip -batch` takes as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,14 @@ class Nic:
     routes: tuple[tuple[str, str], ...]
     metric: int  # the first interface's routes come first where several lead to the same place
     offload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The interfaces of an instance whose container ends: their outer ends stay plugged."""
+
+    namespace: str
+    names: dict[str, str]  # of the inner ends, by port
 
 
 def nics(network_info: Any, first: int = 0) -> list[Nic]:
@@ -58,6 +69,18 @@ def offload_is_safe(vif: Any) -> bool:
     """
     details = vif.get("details") or {}
     return details.get("datapath_type") == _DATAPATH_OF_KERNEL
+
+
+def awaited(network_info: Any) -> Any:
+    """Return the same ports as ones that are not up yet, whatever Nova last heard of them.
+
+    Nova waits only for those. Neutron reports each port that is unplugged and plugged again: its
+    server has it built anew when the agent asks for it.
+    """
+    found = copy.deepcopy(network_info)
+    for vif in found:
+        vif["active"] = False
+    return found
 
 
 def raise_outer_end(device: str, root: Root) -> None:
@@ -156,10 +179,18 @@ class Network:
             )
         self.switch.plug(instance, vif)
 
-    def enter(self, pid: int, nic: Nic) -> None:
-        """Move an interface's inner end to a process's network namespace and set it up there."""
+    def enter(self, pid: int, nic: Nic, kept: Kept | None = None) -> None:
+        """Move an interface's inner end to a process's network namespace and set it up there.
+
+        :param kept: where it is, if a process that has ended had it
+        :raises VirtualInterfacePlugException: it cannot be moved or set up
+        """
         try:
-            self.root.run("ip", "link", "set", nic.inner, "netns", str(pid))
+            if kept:
+                leaving = _leaving(kept.names[nic.port], pid, nic)
+                self.root.in_network(kept.namespace, "ip", "-batch", "-", stdin=leaving)
+            else:
+                self.root.run("ip", "link", "set", nic.inner, "netns", str(pid))
             self.root.in_network_of(pid, "ip", "-batch", "-", stdin=_inside(nic))
             if not nic.offload:
                 self.root.in_network_of(pid, "ethtool", "-K", nic.name, "tx", "off")
@@ -167,6 +198,18 @@ class Network:
             raise exception.VirtualInterfacePlugException(
                 f"Port {nic.port}: cannot set up {nic.name} in the instance: {error.stderr}"
             ) from error
+
+    def kept(self, namespace: str, wanted: list[Nic]) -> Kept | None:
+        """Return the interfaces that a network namespace has, or None if it has not all of them.
+
+        They are known by their outer ends, because their names are the instance's to change.
+        """
+        lines = self.root.in_network(namespace, "ip", "-o", "link", "show").splitlines()
+        names = {line.split(":")[0]: _name(line) for line in lines}
+        found = {nic.port: names.get(self._peer(nic.outer), "") for nic in wanted}
+        if not all(_PLAIN_NAME.fullmatch(name) for name in found.values()):
+            return None
+        return Kept(namespace, found)
 
     def unplug(self, instance: Any, vif: Any, nic: Nic) -> None:
         """Remove an interface; what is not there is removed already."""
@@ -185,7 +228,17 @@ class Network:
     def names(self, pid: int) -> list[str]:
         """Return the names of the interfaces in a process's network namespace."""
         lines = self.root.in_network_of(pid, "ip", "-o", "link", "show").splitlines()
-        return [line.split(":")[1].strip().partition("@")[0] for line in lines]
+        return [_name(line) for line in lines]
+
+    def _peer(self, outer: str) -> str:
+        shown = self.root.run("ip", "-o", "link", "show", "dev", outer, ok=(0, 1))
+        found = re.search(r"@if(\d+):", shown)
+        return found[1] if found else ""
+
+
+def _name(line: str) -> str:
+    """Return a device's name from its line of `ip -o link`."""
+    return line.split(":")[1].strip().partition("@")[0]
 
 
 def _pair(nic: Nic, leftover: bool) -> str:
@@ -194,6 +247,14 @@ def _pair(nic: Nic, leftover: bool) -> str:
         *remove,
         f"link add name {nic.outer} mtu {nic.mtu} type veth peer name {nic.inner} mtu {nic.mtu}",
         f"link set dev {nic.outer} up",
+    )
+
+
+def _leaving(name: str, pid: int, nic: Nic) -> str:
+    return _batch(
+        f"link set dev {name} down",
+        f"link set dev {name} name {nic.inner}",
+        f"link set dev {nic.inner} netns {pid}",
     )
 
 

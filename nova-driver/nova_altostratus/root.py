@@ -1,6 +1,9 @@
 """The one door to privileged programs. nova-compute runs as root where these drivers run."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import nova.privsep
 import vif_plug_ovs.privsep
@@ -32,4 +35,21 @@ class Root:
 
     def in_network_of(self, pid: int, *command: str, stdin: str | None = None) -> str:
         """Run a program of the machine's in the network namespace of a process."""
-        return self.run("nsenter", f"--net=/proc/{pid}/ns/net", "--", *command, stdin=stdin)
+        return self.in_network(f"/proc/{pid}/ns/net", *command, stdin=stdin)
+
+    def in_network(self, namespace: str, *command: str, stdin: str | None = None) -> str:
+        """Run a program of the machine's in a network namespace, named by a path."""
+        return self.run("nsenter", f"--net={namespace}", "--", *command, stdin=stdin)
+
+    def words(self, pid: int) -> bytes:
+        """Return the command line of a process, or nothing if it has ended."""
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return b""
+
+    @contextmanager
+    def network_held(self, pid: int) -> Iterator[str]:
+        """Keep the network namespace of a process though the process ends; yield a path to it."""
+        with open(f"/proc/{pid}/ns/net") as held:
+            yield f"/proc/{os.getpid()}/fd/{held.fileno()}"

@@ -37,6 +37,7 @@ else:
 REAL_HOST = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 REAL_IMAGE = "altostratus-test:real"
 IMAGE = "11111111-2222-3333-4444-555555555555"
+NEXT_IMAGE = "22222222-3333-4444-5555-666666666666"
 BOOTED_S = 10
 PROJECT = "0123456789abcdef0123456789abcdef"
 
@@ -91,6 +92,24 @@ class World:
         }
         meta = objects.ImageMeta(id=instance.image_ref)
         self.driver.spawn(admin(), instance, meta, **{**arguments, **changes})
+
+    def rebuild(
+        self, instance: Any, network_info: Any = (), image: str = NEXT_IMAGE, **changes: Any
+    ) -> None:
+        """Do what nova-compute does when an instance is to have another image."""
+        arguments: dict[str, Any] = {
+            "injected_files": [],
+            "admin_password": None,
+            "allocations": {},
+            "bdms": None,
+            "detach_block_devices": None,
+            "attach_block_devices": None,
+            "network_info": network_info,
+            "preserve_ephemeral": True,
+        }
+        instance.image_ref, instance.task_state = image, "rebuilding"
+        meta = objects.ImageMeta(id=image)
+        self.driver.rebuild(admin(), instance, meta, **{**arguments, **changes})
 
     def new_driver(self) -> Any:
         """The driver of a nova-compute that starts anew."""
@@ -185,10 +204,14 @@ def _fake_world(settings: Any, tmp_path: Path) -> Iterator[World]:
     engine.images = {
         "sha256:feed": "sha256:feed",
         f"altostratus:{IMAGE}": "sha256:feed",
+        "sha256:beef": "sha256:beef",
+        f"altostratus:{NEXT_IMAGE}": "sha256:beef",
     }
     engine.serve()
     settings.set_override("docker_host", engine.url, "altostratus")
-    world = _world(FakeRoot(), engine, tmp_path)
+    root = FakeRoot()
+    engine.on_end, root.words = root.end, engine.words
+    world = _world(root, engine, tmp_path)
     yield world
     world.driver.cleanup_host("")
     engine.close()
@@ -199,7 +222,8 @@ def _real_world(tmp_path: Path) -> Iterator[World]:
 
     nova.conf.CONF.set_override("docker_host", REAL_HOST, "altostratus")
     client = docker.APIClient(base_url=REAL_HOST)
-    client.tag(REAL_IMAGE, "altostratus", IMAGE)
+    for image in (IMAGE, NEXT_IMAGE):
+        client.tag(REAL_IMAGE, "altostratus", image)
     before = RealRoot().machine_devices()
     world = _world(RealRoot(), None, tmp_path)
     try:
@@ -212,7 +236,8 @@ def _real_world(tmp_path: Path) -> Iterator[World]:
             # Others on the machine make devices as well.
             if device.startswith(("tap", "ngu")):
                 RealRoot().run("ip", "link", "delete", device, ok=(0, 1))
-        client.remove_image(f"altostratus:{IMAGE}")
+        for image in (IMAGE, NEXT_IMAGE):
+            client.remove_image(f"altostratus:{image}")
 
 
 def _world(root: Any, engine: Any, tmp_path: Path) -> World:

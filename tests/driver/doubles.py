@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ class FakeSwitch:
 
     def __init__(self) -> None:
         self.ports: dict[str, str] = {}
+        self.plugged = 0
         self.fails = False
 
     def prepare(self) -> None:
@@ -60,6 +61,7 @@ class FakeSwitch:
     def plug(self, instance: Any, vif: Any) -> None:
         if self.fails:
             raise RuntimeError("OVSDB does not answer")
+        self.plugged += 1
         self.ports[vif["devname"]] = instance.uuid
 
     def unplug(self, instance: Any, vif: Any) -> None:
@@ -67,33 +69,83 @@ class FakeSwitch:
 
 
 class FakeRoot(Root):
-    """A machine whose network devices are a set of names; other programs succeed and do nothing."""
+    """A machine whose network devices live in namespaces; other programs succeed and do nothing.
+
+    A device goes with its namespace, and with its peer.
+    """
 
     def __init__(self) -> None:
         self.commands: list[str] = []
-        self.devices: set[str] = set()
+        self.namespaces: dict[str, dict[str, int]] = {"machine": {}}
+        self.held: set[str] = set()
+        self.ended: set[str] = set()
+        self.words = lambda _pid: b""  # type: ignore[method-assign]
+        self._last = 0
+
+    @property
+    def devices(self) -> set[str]:
+        return set(self.namespaces["machine"])
 
     def run(self, *command: str, stdin: str | None = None, ok: tuple[int, ...] = (0,)) -> str:
         self.commands.append(" ".join(command) + (f" <<< {stdin}" if stdin else ""))
-        for line in (stdin or "").splitlines() if command[0] == "ip" else ():
-            self._link(line.split())
-        if command[:4] == ("ip", "-o", "link", "show"):
-            return f"1: {command[-1]}\n" if command[-1] in self.devices else ""
-        if command[0] == "ip" and "-batch" not in command:
-            self._link(list(command[1:]))
+        place = "machine"
+        if command[0] == "nsenter":
+            place, command = command[1].partition("=")[2], command[3:]
+        if command[0] != "ip":
+            return ""
+        if command[1:4] == ("-o", "link", "show"):
+            return self._show(place, command[5:])
+        lines = (stdin or "").splitlines() if "-batch" in command else [" ".join(command[1:])]
+        for line in lines:
+            self._link(place, line.split())
         return ""
 
-    def _link(self, words: list[str]) -> None:
+    def _show(self, place: str, wanted: tuple[str, ...]) -> str:
+        found = self.namespaces.get(place, {})
+        return "".join(
+            f"{number}: {name}@if{number ^ 1}: <UP>\n"
+            for name, number in found.items()
+            if not wanted or name in wanted
+        )
+
+    def _link(self, place: str, words: list[str]) -> None:
+        devices = self.namespaces.setdefault(place, {})
         if words[:3] == ["link", "add", "name"]:
-            self.devices |= {words[3], words[words.index("peer") + 2]}
+            self._last += 2
+            devices |= {words[3]: self._last, words[words.index("peer") + 2]: self._last + 1}
         elif words[:2] == ["link", "delete"]:
-            self.devices.discard(words[-1])
-            self.devices.discard("ngu" + words[-1].removeprefix("tap"))
+            self._vanish(devices[words[-1]])
         elif words[:2] == ["link", "set"] and "netns" in words:
-            self.devices.discard(words[2])
+            name = words[words.index("netns") - 1]
+            there = f"/proc/{words[-1]}/ns/net"
+            self.namespaces.setdefault(there, {})[name] = devices.pop(name)
+        elif words[:2] == ["link", "set"] and words[-2] == "name":
+            devices[words[-1]] = devices.pop(words[-3])
+
+    def _vanish(self, number: int) -> None:
+        for devices in self.namespaces.values():
+            for name in [one for one, found in devices.items() if found in (number, number ^ 1)]:
+                del devices[name]
+
+    @contextlib.contextmanager
+    def network_held(self, pid: int) -> Iterator[str]:
+        namespace = f"/proc/{pid}/ns/net"
+        self.held.add(namespace)
+        yield namespace
+        self.held.discard(namespace)
+        if namespace in self.ended:
+            self.end(pid)
+
+    def end(self, pid: int) -> None:
+        """A process has ended: its namespace goes, unless somebody holds it."""
+        namespace = f"/proc/{pid}/ns/net"
+        self.ended.add(namespace)
+        if namespace not in self.held:
+            for number in list(self.namespaces.pop(namespace, {}).values()):
+                self._vanish(number)
 
     def machine_devices(self) -> set[str]:
-        return set(self.devices)
+        return self.devices
 
 
 class RealRoot(Root):
@@ -109,9 +161,11 @@ class FakeGlance:
     def __init__(self) -> None:
         self.images: dict[str, bytes] = {}
         self.downloads = 0
+        self.on_download: Callable[[], None] = lambda: None
 
     def download(self, context: Any, image_id: str, dest_path: str) -> None:
         self.downloads += 1
+        self.on_download()
         try:
             Path(dest_path).write_bytes(self.images[image_id])
         except KeyError:

@@ -8,9 +8,11 @@ import contextlib
 import datetime
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
+import secrets
 import socketserver
 import tarfile
 import threading
@@ -23,7 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 GATE = "/run/altostratus.gate"
-NO_SUCH_PROCESS = 2**22 + 1  # beyond the kernel's largest
+NO_SUCH_PROCESS = 2**22 + 1  # beyond the kernel's largest, as all above it
 
 
 @dataclass
@@ -34,12 +36,10 @@ class FakeContainer:
     config: dict[str, Any]
     status: str = "created"
     exit_code: int = 0
+    pid: int = 0
     booted: threading.Event = field(default_factory=threading.Event)
     log: bytes = b""
-
-    @property
-    def id(self) -> str:
-        return hashlib.sha256(self.name.encode()).hexdigest()
+    id: str = field(default_factory=lambda: secrets.token_hex(32))
 
     @property
     def gate(self) -> Path | None:
@@ -79,6 +79,8 @@ class FakeEngine:
         self.tagged_at = datetime.datetime.now(datetime.UTC)
         self.faults: dict[str, str] = {}
         self.listeners: list[Any] = []
+        self.on_end: Callable[[int], None] = lambda pid: None
+        self.pids = itertools.count(NO_SUCH_PROCESS)
         self._server: Any = None
 
     @property
@@ -88,6 +90,13 @@ class FakeEngine:
     @property
     def is_closed(self) -> bool:
         return self._server is None
+
+    def words(self, pid: int) -> bytes:
+        """Return the command line of a container's first process."""
+        (one,) = (one for one in self.containers.values() if one.pid == pid)
+        # Its gate may have been opened just now, by a process that has died since.
+        is_init = one.booted.wait(0.2)
+        return b"/sbin/init" if is_init else one.config["Entrypoint"][-1].encode()
 
     def fail(self, action: str, message: str = "out of luck") -> None:
         """Refuse the next request of a kind: `create`, `start`, `stop`, `load`, ..."""
@@ -120,6 +129,8 @@ class FakeEngine:
 
     def set_status(self, one: FakeContainer, status: str, action: str, code: int = 0) -> None:
         one.status, one.exit_code = status, code
+        if action == "die":
+            self.on_end(one.pid)
         attributes = {**one.config["Labels"], "name": one.name, "exitCode": str(code)}
         event = {
             "Type": "container",
@@ -227,7 +238,12 @@ class _Handler(BaseHTTPRequestHandler):
     def list(self) -> None:
         wanted = json.loads(self.query.get("filters", "{}")).get("label", [])
         found = [
-            {"Id": one.id, "Names": [f"/{one.name}"], "Labels": one.config["Labels"]}
+            {
+                "Id": one.id,
+                "Names": [f"/{one.name}"],
+                "Labels": one.config["Labels"],
+                "ImageID": one.config["Image"],
+            }
             for one in self.state.containers.values()
             if all(_has(one.config["Labels"], label) for label in wanted)
         ]
@@ -238,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
         if one:
             running = one.status in ("running", "paused")
             state = {"Status": one.status, "ExitCode": one.exit_code}
-            state["Pid"] = NO_SUCH_PROCESS if running else 0
+            state["Pid"] = one.pid if running else 0
             tty = one.config.get("Tty", False)
             config = {
                 "Labels": one.config["Labels"],
@@ -269,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return
         if one.status != "running":
             one.booted.clear()
+            one.pid = next(self.state.pids)
             self.state.set_status(one, "running", "start")
             threading.Thread(target=one.wait_at_gate, daemon=True).start()
         self._answer(204)
@@ -285,6 +302,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if one.status == "running":
             self.state.set_status(one, "exited", "die", code)
+        self._answer(204)
+
+    def rename(self, name: str) -> None:
+        one, new = self._container(name), self.query["name"]
+        if one is None:
+            return
+        if new in self.state.containers:
+            self._answer(409, {"message": f"The container name {new} is already in use"})
+            return
+        one.name = new
+        self.state.containers[new] = self.state.containers.pop(name)
         self._answer(204)
 
     def pause(self, name: str) -> None:
@@ -391,6 +419,7 @@ _ROUTES = [
     (r"/containers/([^/]+)/kill", "POST", "kill"),
     (r"/containers/([^/]+)/pause", "POST", "pause"),
     (r"/containers/([^/]+)/unpause", "POST", "unpause"),
+    (r"/containers/([^/]+)/rename", "POST", "rename"),
     (r"/containers/([^/]+)/logs", "GET", "logs"),
     (r"/containers/([^/]+)", "DELETE", "remove"),
     (r"/images/json", "GET", "images"),

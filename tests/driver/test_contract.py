@@ -26,7 +26,7 @@ def nothing_is_left(world: World, instance: Any) -> bool:
     directory = Path(world.driver.engine and world.state_disks.parent, "instances", instance.uuid)
     devices = {d for d in world.root.machine_devices() if d.startswith(("tap0000", "ngu0000"))}
     return not (
-        world.driver.instance_exists(instance)
+        world.driver.engine.roots(instance.uuid)
         or devices
         or world.switch.ports
         or directory.exists()

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World, admin, new_instance, new_vif, privileged_instance
+from conftest import IMAGE, World, admin, new_instance, new_vif, privileged_instance
+from nova import objects
 from nova.network import model
 
 pytestmark = pytest.mark.real
@@ -71,14 +72,17 @@ def test_traffic_passes(world: World) -> None:
     world.spawn(instance, model.NetworkInfo([vif]))
     world.root.run("ip", "addr", "add", "10.99.1.1/24", "dev", vif["devname"])
     wait_for_system(instance)
-    banner = subprocess.run(
+    assert ssh_banner() == "SSH-2.0"
+
+
+def ssh_banner() -> str:
+    return subprocess.run(
         ["bash", "-c", "exec 3<>/dev/tcp/10.99.1.5/22; head -c 7 <&3"],
         capture_output=True,
         text=True,
         timeout=10,
         check=True,
-    )
-    assert banner.stdout == "SSH-2.0"
+    ).stdout
 
 
 def test_instance_holds_little_power(world: World) -> None:
@@ -157,6 +161,31 @@ def test_state_is_kept_through_reboot_and_rebuild(world: World) -> None:
     world.driver.destroy(admin(), instance, model.NetworkInfo([]))
     assert not list(world.state_disks.rglob("*.img"))
     assert str(world.state_disks) not in world.root.run("losetup", "--all")
+
+
+def test_rebuild_in_place_keeps_state_and_network(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects.Instance, "save", lambda *_, **__: None)
+    instance, vifs = new_instance(METADATA), model.NetworkInfo([new_vif(1)])
+    world.spawn(instance, vifs)
+    world.root.run("ip", "addr", "add", "10.99.1.1/24", "dev", vifs[0]["devname"])
+    wait_for_system(instance)
+    inside(instance, "sh", "-c", "echo precious > /mnt/state/data; touch /root/first")
+    world.rebuild(instance, vifs)
+    assert wait_for_system(instance) == "running"
+    assert inside(instance, "cat", "/mnt/state/data") == "precious\n"
+    inside(instance, "test", "-e", "/root/first", status=1)
+    # The machine's end has its address still: it is the same interface.
+    assert ssh_banner() == "SSH-2.0"
+    assert "default via 10.99.1.1 dev eth0" in inside(instance, "ip", "route")
+    pid = world.driver.engine.get(instance.uuid).pid
+    assert "tx-checksumming: off" in world.root.in_network_of(pid, "ethtool", "-k", "eth0")
+    world.rebuild(instance, vifs, IMAGE)
+    assert wait_for_system(instance) == "running"
+    assert inside(instance, "cat", "/mnt/state/data") == "precious\n"
+    inside(instance, "test", "-e", "/root/first")
+    assert ssh_banner() == "SSH-2.0"
 
 
 def test_instance_left_at_its_gate_is_stopped(world: World) -> None:
