@@ -5,12 +5,12 @@ vSwitch's user-space datapath; and for LXC the config drive, which Nova writes a
 """
 
 import contextlib
-import os
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lxml import etree
+from nova.compute import task_states
 from nova.virt import configdrive as nova_configdrive
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver as libvirt_driver
@@ -18,45 +18,25 @@ from nova.virt.libvirt import utils as libvirt_utils
 from oslo_concurrency import processutils
 from oslo_log import log as logging
 
-from nova_altostratus import configdrive, machine, network, resources, statedisk
+from nova_altostratus import (
+    configdrive,
+    libvirt_rebuild,
+    lxc,
+    machine,
+    network,
+    rebuild,
+    resources,
+    statedisk,
+)
 from nova_altostratus.conf import CONF
+from nova_altostratus.disk_roots import DiskRoots
 from nova_altostratus.root import Root, do_without_helpers
 
 LOG = logging.getLogger(__name__)
 
 _CPU_PERIOD_US = 100_000
 _STATE_LINK = "disk.state"
-
-
-class MountedDirectory(vconfig.LibvirtConfigGuestFilesys):
-    """A directory of the machine's at a path in the instance."""
-
-    def __init__(self, source: Path, target: str, read_only: bool) -> None:
-        super().__init__()
-        self.source_dir = str(source)
-        self.target_dir = target
-        self.read_only = read_only
-
-    def format_dom(self) -> Any:
-        """Return the XML, with the one element that Nova's class lacks."""
-        element = super().format_dom()
-        if self.read_only:
-            element.append(etree.Element("readonly"))
-        return element
-
-
-class UserIds(vconfig.LibvirtConfigGuestUIDMap):
-    """A range of user ids which can also be unpacked: nova.privsep.idmapshift takes it for that."""
-
-    def __iter__(self) -> Iterator[int]:
-        return iter((self.start, self.target, self.count))
-
-
-class GroupIds(vconfig.LibvirtConfigGuestGIDMap):
-    """A range of group ids which can also be unpacked."""
-
-    def __iter__(self) -> Iterator[int]:
-        return iter((self.start, self.target, self.count))
+_OWNED = "disk.mount"
 
 
 class LibvirtDriver(libvirt_driver.LibvirtDriver):
@@ -69,9 +49,10 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             self.vif_driver = machine.Interfaces(self._host)
 
     def init_host(self, host: str) -> None:
-        """Prepare as Nova's driver does."""
+        """Prepare as Nova's driver does, and undo rebuilds that an earlier process began."""
         do_without_helpers()
         super().init_host(host)
+        libvirt_rebuild.recover(self)
 
     # One of several compute processes of a node
 
@@ -125,14 +106,14 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             return devices
         if nova_configdrive.required_by(instance):
             source = directory / "config_drive"
-            devices.append(MountedDirectory(source, configdrive.TARGET, read_only=True))
+            devices.append(lxc.MountedDirectory(source, configdrive.TARGET, read_only=True))
         if statedisk.wanted(instance):
             source = directory / "state"
-            devices.append(MountedDirectory(source, statedisk.TARGET, read_only=False))
+            devices.append(lxc.MountedDirectory(source, statedisk.TARGET, read_only=False))
         return devices
 
     def _get_guest_idmaps(self) -> list[Any]:
-        return [_unpackable(one) for one in super()._get_guest_idmaps()]
+        return [lxc.unpackable(one) for one in super()._get_guest_idmaps()]
 
     def _update_guest_cputune(self, guest: Any, flavor: Any) -> None:
         super()._update_guest_cputune(guest, flavor)
@@ -165,6 +146,54 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
 
     # Its life
 
+    def rebuild(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: str | None,
+        allocations: Any,
+        bdms: Any,
+        detach_block_devices: Any,
+        attach_block_devices: Any,
+        network_info: Any = None,
+        evacuate: bool = False,
+        block_device_info: Any = None,
+        preserve_ephemeral: bool = False,
+        accel_uuids: Any = None,
+        reimage_boot_volume: bool = False,
+    ) -> None:
+        """Give an instance a new root, or a previous one; its state disk and ports stay."""
+        libvirt_rebuild.refuse_others(instance, block_device_info, preserve_ephemeral)
+        roots = DiskRoots(_directory(instance))
+        libvirt_rebuild.prepare(self, context, instance, image_meta.id, roots)
+        rebuild.announce(instance)
+        given = (context, instance, image_meta, injected_files, admin_password, allocations)
+        spawn = functools.partial(self.spawn, *given)
+        power = libvirt_rebuild.power(
+            self, context, instance, network_info, block_device_info, spawn
+        )
+        rebuild.change_root(instance, roots, power)
+
+    def _try_fetch_image_cache(
+        self,
+        image: Any,
+        fetch_func: Any,
+        context: Any,
+        filename: str,
+        image_id: str,
+        instance: Any,
+        size: int | None,
+        fallback_from_host: Any = None,
+    ) -> None:
+        # Nova would fetch the image of a previous root again though the root is there.
+        if instance.task_state == task_states.REBUILD_SPAWNING and image.exists():
+            return
+        super()._try_fetch_image_cache(
+            image, fetch_func, context, filename, image_id, instance, size, fallback_from_host
+        )
+
     @contextlib.contextmanager
     def _lxc_disk_handler(
         self, context: Any, instance: Any, image_meta: Any, block_device_info: Any
@@ -174,8 +203,9 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         Nova enters it for machines as well, and does nothing in it.
         """
         with contextlib.ExitStack() as held:
-            if is_lxc():
-                self._own_root(instance)
+            roots = DiskRoots(_directory(instance))
+            roots.record(instance.image_ref)
+            self.own_root(instance, roots.current)
             self._hold_state_disk(instance, held)
             held.enter_context(
                 super()._lxc_disk_handler(context, instance, image_meta, block_device_info)
@@ -184,14 +214,16 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
             if is_lxc():
                 self._end_root_device_with(instance)
 
-    def _own_root(self, instance: Any) -> None:
-        """Shift the root file system into the user namespace before Nova would.
+    def own_root(self, instance: Any, disk: Path) -> None:
+        """Shift a container's root file system into the user namespace before Nova would.
 
         Nova's way takes the setuid bits from every program, and an interrupted one gives files
         to nobody. It leaves alone what it finds shifted.
         """
+        if not is_lxc():
+            return
         statedisk.make_loop_nodes(self.root)
-        disk, at = _directory(instance) / "disk", _directory(instance) / "rootfs"
+        at = _directory(instance) / _OWNED
         if not (user_base() and disk.is_file()):
             return
         at.mkdir(exist_ok=True)
@@ -260,7 +292,7 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         if not is_lxc():
             return
         # Asked anew: libvirt does not tell the id to whom it started the domain for.
-        pid = first_process(self._host.get_guest(instance).id)
+        pid = lxc.first_process(self._host.get_guest(instance).id)
         for name in network.Network(self.root, None).names(pid):
             if name != "lo":
                 try:
@@ -280,7 +312,8 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         destroy_secrets: bool = True,
     ) -> None:
         """Remove what is around an instance, and its state disk if its metadata says so."""
-        statedisk.detach(_directory(instance) / "state", self.root)
+        for name in ("state", _OWNED):
+            statedisk.detach(_directory(instance) / name, self.root)
         super().cleanup(
             context,
             instance,
@@ -293,12 +326,6 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         )
         if destroy_disks:
             statedisk.release_if_asked(instance)
-
-
-def _unpackable(found: Any) -> UserIds | GroupIds:
-    ids = UserIds() if isinstance(found, vconfig.LibvirtConfigGuestUIDMap) else GroupIds()
-    ids.start, ids.target, ids.count = found.start, found.target, found.count
-    return ids
 
 
 def hypervisor() -> str:
@@ -318,26 +345,6 @@ def user_base() -> int:
         if inside == "0":
             return int(outside)
     return 0
-
-
-def first_process(controller: int) -> int:
-    """Return the init of a container, the one child of its libvirt_lxc process.
-
-    :raises ProcessLookupError: it has ended
-    """
-    for entry in os.scandir("/proc"):
-        if entry.name.isdecimal() and _parent(int(entry.name)) == controller:
-            return int(entry.name)
-    raise ProcessLookupError(f"libvirt_lxc process {controller} has no child")
-
-
-def _parent(pid: int) -> int | None:
-    try:
-        # The name in brackets may hold anything, brackets and blanks too.
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(after_name.split()[1])
 
 
 def _directory(instance: Any) -> Path:

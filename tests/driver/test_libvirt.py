@@ -8,13 +8,13 @@ from conftest import new_vif
 from doubles import FakeRoot
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver as nova_driver
-from nova_altostratus import libvirt, machine, resources, statedisk
+from nova_altostratus import libvirt, lxc, machine, resources, statedisk
 
 BASE = 1_000_000
 
 
 def test_mounted_directory_s_xml() -> None:
-    device = libvirt.MountedDirectory(Path("/a"), "/b", read_only=True)
+    device = lxc.MountedDirectory(Path("/a"), "/b", read_only=True)
     assert device.to_xml(pretty_print=False) == (
         '<filesystem type="mount"><source dir="/a"/><target dir="/b"/><readonly/></filesystem>'
     )

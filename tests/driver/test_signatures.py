@@ -49,7 +49,7 @@ def test_libvirt_driver_overrides_what_nova_calls() -> None:
     for name, ours, theirs in checked:
         assert parameters(ours) == parameters(theirs), name
     hooks = {"_get_guest_storage_config", "_create_configdrive", "_lxc_disk_handler"}
-    hooks |= {"_create_guest", "_update_guest_cputune"}
+    hooks |= {"_create_guest", "_update_guest_cputune", "_try_fetch_image_cache", "rebuild"}
     assert hooks <= {name for name, _ours, _theirs in checked}, "Nova has lost a hook"
 
 
@@ -64,5 +64,6 @@ def test_libvirt_driver_s_hooks_are_called_by_nova() -> None:
         "self._lxc_disk_handler(",
         "self._create_guest(",
         "self._update_guest_cputune(",
+        "self._try_fetch_image_cache(",
     ):
         assert hook in source
