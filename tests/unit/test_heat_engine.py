@@ -41,12 +41,15 @@ for name, resource in whole.resources.items():
     nested = stack.Stack(ctx, name, inner, strict_validate=False)
     (server,) = nested.resources.values()
     server.properties.validate(with_value=False)
+    props = server.properties
+    replaced = server.needs_replace_with_prop_diff({"image"}, props, props)
     found[name] = {
         "server": server.name,
         "restricted": sorted(child.registry.get_rsrc_restricted_actions(server.name)),
         "ports": [one["port"] for one in server.properties["networks"]],
         "user_data": server.properties["user_data"],
         "metadata": server.properties["metadata"],
+        "another_image": "replace" if replaced else props["image_update_policy"],
         "hidden": sorted(k for k, v in inner.param_schemata().items() if v.hidden),
     }
 print(json.dumps(found))
@@ -99,6 +102,13 @@ def test_each_instance_is_the_server_of_its_hypervisor(
 def test_running_servers_are_not_replaced(read_by_heat: dict[str, dict[str, object]]) -> None:
     assert read_by_heat["database"]["restricted"] == ["replace"]
     assert read_by_heat["identity"]["restricted"] == []
+
+
+def test_another_image_rebuilds_the_server_it_has(
+    read_by_heat: dict[str, dict[str, object]],
+) -> None:
+    policies = {name: one["another_image"] for name, one in read_by_heat.items()}
+    assert policies == dict.fromkeys(read_by_heat, "REBUILD_PRESERVE_EPHEMERAL")
 
 
 def test_servers_have_their_ports_in_order(read_by_heat: dict[str, dict[str, object]]) -> None:

@@ -152,6 +152,14 @@ def test_its_provider_template_is_like_the_others() -> None:
     assert list(template["resources"]) == [fake_hypervisor.ENTRY.server]
 
 
+@pytest.mark.parametrize("entry", hypervisors.TABLE.values(), ids=hypervisors.TABLE)
+def test_another_image_is_another_root_for_the_same_server(entry: hypervisors.Entry) -> None:
+    """Each of these drivers rebuilds in place itself."""
+    template = yaml.safe_load(deploy.templates()[entry.template])
+    properties = template["resources"][entry.server]["properties"]
+    assert properties["image_update_policy"] == "REBUILD_PRESERVE_EPHEMERAL"
+
+
 @pytest.mark.usefixtures("fake")
 def test_the_underclouds_image_has_its_compute_process(tmp_path: pathlib.Path) -> None:
     copy = tmp_path / "repository"
