@@ -2,9 +2,11 @@
 
 import collections.abc
 import dataclasses
+import os
 import pathlib
 import shlex
 import shutil
+import signal
 import subprocess
 
 from altostratus import errors, log
@@ -59,8 +61,11 @@ def lines(
     *,
     cwd: pathlib.Path,
     env: collections.abc.Mapping[str, str],
-) -> collections.abc.Iterator[str]:
-    """What a program says, line by line while it runs, whatever its status is in the end."""
+) -> collections.abc.Generator[str]:
+    """What a program says, line by line while it runs, whatever its status is in the end.
+
+    Who stops listening ends it, with the programs that it has started.
+    """
     log.debug(f"$ {shlex.join(command)}")
     with subprocess.Popen(
         command,
@@ -70,13 +75,14 @@ def lines(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        process_group=0,
     ) as started:
         assert started.stdout is not None
         try:
             for line in started.stdout:
                 yield line.rstrip("\n")
         except BaseException:
-            started.terminate()
+            os.killpg(started.pid, signal.SIGTERM)
             raise
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("deployed")
 
 EXAMPLES = clouds.ROOT / "examples"
 SCREENSHOTS = clouds.ROOT / "build" / "screenshots"
-LARGEST_BASE_MIB = 90
+LARGEST_BASE_MIB = 40
 SERVICES = {
     "keystone",
     "glance",

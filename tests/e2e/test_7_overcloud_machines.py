@@ -1,9 +1,8 @@
 """What an overcloud is for: it boots a machine, which is reached through a router; tempest agrees."""
 
-import base64
 import collections.abc
+import contextlib
 import pathlib
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -11,8 +10,9 @@ from typing import Any
 
 import openstack
 import pytest
+import websocket
 
-from altostratus import cloud, glance, guest, machine, reach, spec, tempest
+from altostratus import cloud, credentials, glance, guest, machine, reach, spec, tempest
 from altostratus.model import Network
 from tests.e2e import clouds
 
@@ -100,26 +100,29 @@ def boot(
 
 
 def assert_screen_is_shown(connection: openstack.connection.Connection, server: str) -> None:
-    """The machine's screen greets whoever has its token, through the noVNC proxy."""
-    url = urllib.parse.urlsplit(connection.compute.create_console(server, "novnc")["url"])
-    (path,) = urllib.parse.parse_qs(url.query)["path"]
-    request = (
-        f"GET /{path} HTTP/1.1",
-        f"Host: {url.netloc}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Version: 13",
-        f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}",
-        "Sec-WebSocket-Protocol: binary",
+    """Whoever has a token sees the machine's screen: the noVNC proxy has logged in to QEMU."""
+    page = urllib.parse.urlsplit(connection.compute.create_console(server, "novnc")["url"])
+    (path,) = urllib.parse.parse_qs(page.query)["path"]
+    link = websocket.create_connection(
+        f"wss://{page.netloc}/{path}",
+        timeout=60,
+        subprotocols=["binary"],
+        sslopt={"ca_certs": (credentials.read("overcloud") or {})["cacert"]},
     )
-    with socket.create_connection((url.hostname, url.port), 30) as link:
-        link.sendall("\r\n".join([*request, "", ""]).encode())
-        said = b""
-        while b"RFB" not in said:
-            received = link.recv(4096)
-            assert received, said
-            said += received
-    assert said.startswith(b"HTTP/1.1 101")
+    with contextlib.closing(link):
+        # The words of RFB: its version, no further secret, success; then the screen's size.
+        for said, answer in ((b"RFB 003.008\n",) * 2, (b"\1\1", b"\1"), (bytes(4), b"\1")):
+            assert received(link, len(said)) == said
+            link.send_binary(answer)
+        assert int.from_bytes(received(link, 24)[:2], "big") >= 640
+
+
+def received(link: websocket.WebSocket, size: int) -> bytes:
+    """At least so many bytes."""
+    found = b""
+    while len(found) < size:
+        found += bytes(link.recv())
+    return found
 
 
 def remove(connection: openstack.connection.Connection) -> None:

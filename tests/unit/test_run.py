@@ -52,3 +52,23 @@ def test_programs_of_other_threads_can_be_ended() -> None:
         run.end_all()
         time.sleep(0.01)
     assert [one.returncode for one in ended] == [-signal.SIGKILL]
+
+
+def test_who_stops_listening_ends_a_program_with_what_it_started(tmp_path: pathlib.Path) -> None:
+    beside = tmp_path / "pid"
+    script = f"sleep 60 & echo $! > {beside}; echo started; wait"
+    said = run.lines(["sh", "-c", script], cwd=tmp_path, env={"PATH": "/usr/bin:/bin"})
+    assert next(said) == "started"
+    said.close()
+    process = pathlib.Path("/proc", beside.read_text().strip())
+    deadline = time.monotonic() + PATIENCE_S
+    while _lives(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _lives(process)
+
+
+def _lives(process: pathlib.Path) -> bool:
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
