@@ -347,10 +347,10 @@ def overcloud_renew(file: pathlib.Path, hypervisor: str | None, authority: bool)
 @_file
 def overcloud_delete(file: pathlib.Path) -> None:
     """Remove the overcloud with all its state."""
-    from altostratus import deploy
+    from altostratus import removal
 
     wanted, _ = load(file, None)
-    was_there = deploy.delete(wanted.name)
+    was_there = removal.delete(wanted.name)
     there = "deleted" if was_there else "there was nothing of it"
     click.echo(f"overcloud {wanted.name}: {there}")
 
