@@ -14,7 +14,7 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cli_image", "virtualization"},
+    {"cli_file", "cli_image", "virtualization"},
     {"deploy", "undercloud", "node", "reach", "removal", "status", "tempest", "verify", "failures"},
     {
         "baseline",
