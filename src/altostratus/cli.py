@@ -7,13 +7,12 @@ import pathlib
 import sys
 import tempfile
 import traceback
-from typing import Any
 
 import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_file, cli_image, errors, log
+from altostratus import cli_file, cli_image, errors, keptplan, log
 from altostratus.errors import Exit
 from altostratus.phases import Phases
 
@@ -229,47 +228,41 @@ def overcloud_plan(
     """Say what deploying would do, and why; change nothing."""
     from altostratus import deploy, plan
 
-    made = deploy.prepare(*cli_file.load(file, hypervisor)).plan
+    deployment = deploy.prepare(*cli_file.load(file, hypervisor))
+    made = deployment.plan
     if out:
-        out.write_text(plan.to_json(made))
+        kept = deploy.kept(deployment, cli_file.chosen(hypervisor))
+        cli_file.write(out, keptplan.to_json(kept))
     click.echo(plan.to_json(made) if as_json else plan.to_text(made), nl=False)
     return Exit.CHANGES_PENDING if detailed_exitcode and made.steps else Exit.DONE
 
 
 @overcloud.command("deploy")
-@cli_file.file
+@cli_file.file_or_plan
 @cli_file.hypervisor
 @click.option(
     "--plan",
-    "kept",
-    type=click.Path(path_type=pathlib.Path, exists=True),
-    help="Carry out exactly this plan, or refuse.",
+    "kept_in",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="Carry out exactly the plan in this file, which knows its FILE, or refuse.",
 )
-def overcloud_deploy(file: pathlib.Path, hypervisor: str | None, kept: pathlib.Path | None) -> None:
+def overcloud_deploy(
+    file: pathlib.Path | None, hypervisor: str | None, kept_in: pathlib.Path | None
+) -> None:
     """Deploy FILE's overcloud, or bring it to what FILE says."""
     from altostratus import deploy, plan, status
 
-    overcloud, document = cli_file.load(file, hypervisor)
-    deployment = deploy.prepare(overcloud, document)
-    if kept and _read_plan(kept) != deployment.plan.as_data():
-        raise errors.StalePlan(
-            f"{kept} is no longer what there is to do",
-            hint=f"look at the new one: ./altostratus overcloud plan {file}",
-        )
+    if kept_in:
+        kept = keptplan.parse(cli_file.read(kept_in), str(kept_in))
+        deployment = deploy.prepare(*cli_file.load_kept(kept, kept_in, file, hypervisor))
+        now = deploy.kept(deployment, kept.hypervisor)
+        keptplan.refuse_if(keptplan.difference(kept, now), kept, str(kept_in))
+    else:
+        deployment = deploy.prepare(*cli_file.load(file, hypervisor))
     click.echo(plan.to_text(deployment.plan), nl=False)
     deploy.execute(deployment)
     if deployment.plan.steps:
-        click.echo(status.to_text(status.read(overcloud)), nl=False)
-
-
-def _read_plan(file: pathlib.Path) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as exc:
-        raise errors.Error(
-            f"{file} holds no plan: {exc}",
-            hint=f"make one: ./altostratus overcloud plan --out {file}",
-        ) from exc
+        click.echo(status.to_text(status.read(deployment.plan.overcloud)), nl=False)
 
 
 @overcloud.command("verify")

@@ -1,17 +1,20 @@
-"""What commands are given: a deployment file, and the hypervisor that is chosen beside it."""
+"""What commands are given: a deployment file and the hypervisor chosen beside it, a kept plan."""
 
 import os
 import pathlib
 
 import click
 
-from altostratus import errors, heatenv, spec, yamlfile
+from altostratus import errors, heatenv, keptplan, spec, yamlfile
 from altostratus.model import Overcloud
 
 _QUICKSTART = pathlib.Path(__file__).parents[2] / "examples" / "quickstart.yaml"
 
 file = click.argument(
     "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), default=_QUICKSTART
+)
+file_or_plan = click.argument(
+    "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), required=False
 )
 hypervisor = click.option(
     "--hypervisor",
@@ -20,13 +23,14 @@ hypervisor = click.option(
 )
 
 
-def load(path: pathlib.Path, option: str | None) -> tuple[Overcloud, yamlfile.Document]:
+def load(path: pathlib.Path | None, option: str | None) -> tuple[Overcloud, yamlfile.Document]:
     """The overcloud that a file describes; an environment file may say where its instances run."""
-    text, chosen = read(path), _chosen(option)
+    path = path or _QUICKSTART
+    text = read(path)
     name = str(path)
     if path.is_absolute() and path.is_relative_to(pathlib.Path.cwd()):
         name = str(path.relative_to(pathlib.Path.cwd()))
-    return spec.parse(text, name, chosen), yamlfile.parse(text, name)
+    return _parsed(text, name, chosen(option))
 
 
 def read(path: pathlib.Path) -> str:
@@ -37,9 +41,35 @@ def read(path: pathlib.Path) -> str:
         raise errors.Error(f"{path} cannot be read: {exc}") from exc
 
 
-def _chosen(option: str | None) -> str | None:
+def load_kept(
+    kept: keptplan.Kept, kept_in: pathlib.Path, path: pathlib.Path | None, option: str | None
+) -> tuple[Overcloud, yamlfile.Document]:
+    """The overcloud that a kept plan is for.
+
+    Raises :class:`errors.StalePlan` if a file or a hypervisor is given that makes it another one.
+    """
+    wanted, document = _parsed(kept.text, kept.file, kept.hypervisor)
+    text = read(path) if path else kept.text
+    given, _ = _parsed(text, str(path or kept.file), option or kept.hypervisor)
+    keptplan.refuse_if(keptplan.other_overcloud(wanted, given), kept, str(kept_in))
+    return wanted, document
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Write a file. Raises :class:`errors.Error` if it cannot be written."""
+    try:
+        path.write_text(text)
+    except OSError as exc:
+        raise errors.Error(f"{path} cannot be written: {exc}") from exc
+
+
+def chosen(option: str | None) -> str | None:
     """The hypervisor that is chosen beside the file: by the option, or an environment file."""
     environment = os.environ.get(heatenv.VARIABLE)
     if environment and option is None:
         return heatenv.hypervisor(read(pathlib.Path(environment)), environment)
     return option
+
+
+def _parsed(text: str, name: str, option: str | None) -> tuple[Overcloud, yamlfile.Document]:
+    return spec.parse(text, name, option), yamlfile.parse(text, name)

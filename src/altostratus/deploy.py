@@ -7,6 +7,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import datetime
+import functools
 import pathlib
 from typing import Any
 
@@ -25,6 +26,7 @@ from altostratus import (
     heat,
     hypervisors,
     images,
+    keptplan,
     keypair,
     lock,
     log,
@@ -48,12 +50,17 @@ _IDENTITY_S = 900
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deployment:
-    """A plan and what carrying it out takes."""
+    """A plan, what carrying it out takes, and what it was made from.
+
+    ``known`` are the secrets that were there, ``secrets`` those and the new ones.
+    """
 
     undercloud: openstack.connection.Connection
     plan: plan.Plan
     secrets: dict[str, str]
     observed: observed.Observed
+    known: dict[str, str]
+    document: Document
 
 
 def prepare(overcloud: Overcloud, document: Document) -> Deployment:
@@ -62,7 +69,7 @@ def prepare(overcloud: Overcloud, document: Document) -> Deployment:
     Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
     undercloud, found = _look(overcloud, document)
-    return _planned(undercloud, overcloud, found, _renewed(overcloud, found, ()))
+    return _planned(undercloud, overcloud, document, found, _renewed(overcloud, found, ()))
 
 
 def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
@@ -72,6 +79,7 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     is no overcloud, or more to do than this.
     """
     undercloud, found = _look(overcloud, document)
+    planned = functools.partial(_planned, undercloud, overcloud, document, found)
     if not found.observed.certificates:
         raise errors.Error(
             f"the overcloud {overcloud.name} has no certificates: it is not there",
@@ -79,14 +87,22 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
         )
     known = metadata.overcloud_secrets(overcloud, found.secrets)
     anew = {certificates.of(instance.name) for instance in overcloud.instances}
-    if not anew <= known.keys() or _planned(undercloud, overcloud, found, known).plan.steps:
+    if not anew <= known.keys() or planned(known).plan.steps:
         raise errors.Error(
             f"there is more to do at the overcloud {overcloud.name} than to renew certificates",
             hint="deploy it first: ./altostratus overcloud plan FILE shows what there is to do",
         )
     if authority:
         anew.add(certificates.AUTHORITY)
-    return _planned(undercloud, overcloud, found, _renewed(overcloud, found, anew))
+    return planned(_renewed(overcloud, found, anew))
+
+
+def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
+    """The plan as it is kept; ``hypervisor`` is the one that was chosen beside the file."""
+    sources = keptplan.Sources(
+        deployment.observed, deployment.secrets, deployment.known, templates()
+    )
+    return keptplan.make(deployment.plan, sources, deployment.document, hypervisor)
 
 
 def _look(
@@ -104,6 +120,7 @@ def _look(
 def _planned(
     undercloud: openstack.connection.Connection,
     overcloud: Overcloud,
+    document: Document,
     found: survey.Survey,
     secrets: dict[str, str],
 ) -> Deployment:
@@ -111,7 +128,7 @@ def _planned(
     specs = survey.image_specs(overcloud)
     wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
     made = plan.make(overcloud, found.observed, wanted, secrets, templates())
-    return Deployment(undercloud, made, secrets, found.observed)
+    return Deployment(undercloud, made, secrets, found.observed, found.secrets, document)
 
 
 def _renewed(

@@ -27,6 +27,7 @@ _LAYERS = (
         "lock",
         "statedisks",
     },
+    {"keptplan"},
     {"check", "plan"},
     {"room"},
     {"stack", "addresses"},
@@ -47,7 +48,8 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "metadata", "model",
+    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "keptplan", "metadata",
+    "model",
     "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "tempest_conf",
     "yamlfile",
 }  # fmt: skip
