@@ -293,6 +293,19 @@ def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) 
     click.echo(shown if as_json else status.to_text(found), nl=False)
 
 
+@overcloud.command("history")
+@cli_file.file
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def overcloud_history(file: pathlib.Path, as_json: bool) -> None:
+    """Say what was deployed when, by whom, and from which file and images."""
+    from altostratus import cloud, history, survey
+
+    name = cli_file.load(file, None)[0].name
+    entries = survey.deployments(cloud.connect("undercloud"), name)
+    shown = history.to_json(entries) if as_json else history.to_text(name, entries)
+    click.echo(shown, nl=False)
+
+
 @overcloud.command("renew")
 @cli_file.file
 @cli_file.hypervisor

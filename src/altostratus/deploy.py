@@ -24,6 +24,7 @@ from altostratus import (
     failures,
     glance,
     heat,
+    history,
     hypervisors,
     images,
     keptplan,
@@ -184,6 +185,26 @@ def _build_images(deployment: Deployment) -> None:
     images.build_all(_spec(deployment, step) for step in steps)
 
 
+def request_stack(deployment: Deployment, why: str) -> None:
+    """Ask Heat for the overcloud as it was planned, and have it carry on the history."""
+    made, undercloud = deployment.plan, deployment.undercloud
+    digests = {name: image.digest for name, image in made.images.items()}
+    inputs = stack.Inputs(
+        made.overcloud,
+        made.addresses,
+        digests,
+        deployment.secrets,
+        templates(),
+        deployment.observed.authority,
+    )
+    ids = survey.glance_images(undercloud)
+    who, now = lock.myself().operator, datetime.datetime.now(datetime.UTC)
+    entry = history.entry(made, why, deployment.document, who, now)
+    entries = history.extended(survey.deployments(undercloud, made.overcloud.name), entry)
+    request = stack.render(inputs, ids, made.irreplaceable, history.to_output(entries))
+    heat.apply(undercloud, made.overcloud.name, request)
+
+
 def templates() -> dict[str, str]:
     """The provider templates by file name."""
     return {path.name: path.read_text() for path in sorted(TEMPLATES.glob("*.yaml"))}
@@ -244,19 +265,7 @@ def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) ->
 
 
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    made = deployment.plan
-    digests = {name: image.digest for name, image in made.images.items()}
-    inputs = stack.Inputs(
-        made.overcloud,
-        made.addresses,
-        digests,
-        deployment.secrets,
-        templates(),
-        deployment.observed.authority,
-    )
-    ids = survey.glance_images(deployment.undercloud)
-    request = stack.render(inputs, ids, made.irreplaceable)
-    heat.apply(deployment.undercloud, made.overcloud.name, request)
+    request_stack(deployment, step.reason)
 
 
 def _await_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:

@@ -27,7 +27,7 @@ _LAYERS = (
         "lock",
         "statedisks",
     },
-    {"keptplan"},
+    {"history", "keptplan"},
     {"check", "plan"},
     {"room"},
     {"stack", "addresses"},
@@ -48,10 +48,9 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "keptplan", "metadata",
-    "model",
-    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "tempest_conf",
-    "yamlfile",
+    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "history",
+    "hypervisors", "keptplan", "metadata", "model", "observed", "plan", "room", "seal", "sections",
+    "services", "spec", "stack", "tempest_conf", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",
