@@ -7,31 +7,19 @@ import pathlib
 import sys
 import tempfile
 import traceback
-from typing import Any
 
 import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_image, errors, heatenv, log, spec, yamlfile
+from altostratus import cli_file, cli_image, errors, keptplan, log
 from altostratus.errors import Exit
-from altostratus.model import Overcloud
 from altostratus.phases import Phases
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_QUICKSTART = _ROOT / "examples" / "quickstart.yaml"
 _NOT_FAST = "not build and not real and not undercloud"
 _INTERRUPTED = 130
 _UNDERCLOUD_UP = "./altostratus undercloud up"
-
-_file = click.argument(
-    "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), default=_QUICKSTART
-)
-_hypervisor = click.option(
-    "--hypervisor",
-    metavar="NAME",
-    help="Where instances run that do not say it themselves; comes before HEAT_ENV and the file.",
-)
 
 
 def main() -> None:
@@ -83,25 +71,6 @@ def _bug() -> int:
     return Exit.BUG
 
 
-def load(file: pathlib.Path, hypervisor: str | None) -> tuple[Overcloud, yamlfile.Document]:
-    """The overcloud that a file describes; an environment file may say where its instances run."""
-    environment = os.environ.get(heatenv.VARIABLE)
-    if environment and hypervisor is None:
-        hypervisor = heatenv.hypervisor(_text(pathlib.Path(environment)), environment)
-    text = _text(file)
-    name = str(file)
-    if file.is_absolute() and file.is_relative_to(pathlib.Path.cwd()):
-        name = str(file.relative_to(pathlib.Path.cwd()))
-    return spec.parse(text, name, hypervisor), yamlfile.parse(text, name)
-
-
-def _text(file: pathlib.Path) -> str:
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise errors.Error(f"{file} cannot be read: {exc}") from exc
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Show commands that are run, and tracebacks.")
 def cli(debug: bool) -> None:
@@ -110,13 +79,13 @@ def cli(debug: bool) -> None:
 
 
 @cli.command()
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     """Bring up an undercloud on this machine and deploy FILE's overcloud on it."""
     from altostratus import deploy, machine, node, status, undercloud, verify, virtualization
 
-    overcloud, document = load(file, hypervisor)
+    overcloud, document = cli_file.load(file, hypervisor)
     deploy.check_machine(overcloud, document)
     phases = Phases()
     with phases.phase("prepare the machine"):
@@ -207,13 +176,13 @@ def network() -> None:
 
 
 @network.command("setup")
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 def network_setup(file: pathlib.Path, hypervisor: str | None) -> None:
     """Make FILE's networks, and nothing else; 'overcloud deploy' makes them as well."""
     from altostratus import deploy, plan
 
-    deployment = deploy.prepare(*load(file, hypervisor))
+    deployment = deploy.prepare(*cli_file.load(file, hypervisor))
     made = plan.restricted(deployment.plan, plan.Kind.CREATE_NETWORK)
     click.echo(plan.to_text(made), nl=False)
     deploy.execute(dataclasses.replace(deployment, plan=made))
@@ -225,13 +194,13 @@ def overcloud() -> None:
 
 
 @overcloud.command("check")
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
     """Say everything that is wrong with FILE, and all that speaks against deploying it here."""
     from altostratus import deploy, plan, status, undercloud
 
-    wanted, document = load(file, hypervisor)
+    wanted, document = cli_file.load(file, hypervisor)
     for warning in plan.warnings(wanted):
         click.echo(warning)
     if undercloud.status() is None:
@@ -244,8 +213,8 @@ def overcloud_check(file: pathlib.Path, hypervisor: str | None) -> None:
 
 
 @overcloud.command("plan")
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.option("--out", type=click.Path(path_type=pathlib.Path), help="Keep the plan in this file.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 4 if there is something to do.")
@@ -259,58 +228,52 @@ def overcloud_plan(
     """Say what deploying would do, and why; change nothing."""
     from altostratus import deploy, plan
 
-    made = deploy.prepare(*load(file, hypervisor)).plan
+    deployment = deploy.prepare(*cli_file.load(file, hypervisor))
+    made = deployment.plan
     if out:
-        out.write_text(plan.to_json(made))
+        kept = deploy.kept(deployment, cli_file.chosen(hypervisor))
+        cli_file.write(out, keptplan.to_json(kept))
     click.echo(plan.to_json(made) if as_json else plan.to_text(made), nl=False)
     return Exit.CHANGES_PENDING if detailed_exitcode and made.steps else Exit.DONE
 
 
 @overcloud.command("deploy")
-@_file
-@_hypervisor
+@cli_file.file_or_plan
+@cli_file.hypervisor
 @click.option(
     "--plan",
-    "kept",
-    type=click.Path(path_type=pathlib.Path, exists=True),
-    help="Carry out exactly this plan, or refuse.",
+    "kept_in",
+    type=click.Path(path_type=pathlib.Path, dir_okay=False),
+    help="Carry out exactly the plan in this file, which knows its FILE, or refuse.",
 )
-def overcloud_deploy(file: pathlib.Path, hypervisor: str | None, kept: pathlib.Path | None) -> None:
+def overcloud_deploy(
+    file: pathlib.Path | None, hypervisor: str | None, kept_in: pathlib.Path | None
+) -> None:
     """Deploy FILE's overcloud, or bring it to what FILE says."""
     from altostratus import deploy, plan, status
 
-    overcloud, document = load(file, hypervisor)
-    deployment = deploy.prepare(overcloud, document)
-    if kept and _read_plan(kept) != deployment.plan.as_data():
-        raise errors.StalePlan(
-            f"{kept} is no longer what there is to do",
-            hint=f"look at the new one: ./altostratus overcloud plan {file}",
-        )
+    if kept_in:
+        kept = keptplan.parse(cli_file.read(kept_in), str(kept_in))
+        deployment = deploy.prepare(*cli_file.load_kept(kept, kept_in, file, hypervisor))
+        now = deploy.kept(deployment, kept.hypervisor)
+        keptplan.refuse_if(keptplan.difference(kept, now), kept, str(kept_in))
+    else:
+        deployment = deploy.prepare(*cli_file.load(file, hypervisor))
     click.echo(plan.to_text(deployment.plan), nl=False)
     deploy.execute(deployment)
     if deployment.plan.steps:
-        click.echo(status.to_text(status.read(overcloud)), nl=False)
-
-
-def _read_plan(file: pathlib.Path) -> Any:
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as exc:
-        raise errors.Error(
-            f"{file} holds no plan: {exc}",
-            hint=f"make one: ./altostratus overcloud plan --out {file}",
-        ) from exc
+        click.echo(status.to_text(status.read(deployment.plan.overcloud)), nl=False)
 
 
 @overcloud.command("verify")
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 @click.option("--tempest", "with_tempest", is_flag=True, help="And run OpenStack's smoke tests.")
 def overcloud_verify(file: pathlib.Path, hypervisor: str | None, with_tempest: bool) -> None:
     """Use the overcloud as its users would."""
     from altostratus import tempest, verify
 
-    wanted, _ = load(file, hypervisor)
+    wanted, _ = cli_file.load(file, hypervisor)
     verify.overcloud(wanted)
     if with_tempest:
         click.echo(tempest.verify(wanted))
@@ -318,39 +281,52 @@ def overcloud_verify(file: pathlib.Path, hypervisor: str | None, with_tempest: b
 
 
 @overcloud.command("status")
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) -> None:
     """Say what the overcloud is at."""
     from altostratus import status
 
-    found = status.read(load(file, hypervisor)[0])
+    found = status.read(cli_file.load(file, hypervisor)[0])
     shown = json.dumps(dataclasses.asdict(found), indent=2, default=str) + "\n"
     click.echo(shown if as_json else status.to_text(found), nl=False)
 
 
+@overcloud.command("history")
+@cli_file.file
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def overcloud_history(file: pathlib.Path, as_json: bool) -> None:
+    """Say what was deployed when, by whom, and from which file and images."""
+    from altostratus import cloud, history, survey
+
+    name = cli_file.load(file, None)[0].name
+    entries = survey.deployments(cloud.connect("undercloud"), name)
+    shown = history.to_json(entries) if as_json else history.to_text(name, entries)
+    click.echo(shown, nl=False)
+
+
 @overcloud.command("renew")
-@_file
-@_hypervisor
+@cli_file.file
+@cli_file.hypervisor
 @click.option("--authority", is_flag=True, help="And of the authority that signs it.")
 def overcloud_renew(file: pathlib.Path, hypervisor: str | None, authority: bool) -> None:
     """Renew the certificates of the overcloud's instances, while requests go on."""
     from altostratus import deploy, plan
 
-    deployment = deploy.prepare_renewal(*load(file, hypervisor), authority=authority)
+    deployment = deploy.prepare_renewal(*cli_file.load(file, hypervisor), authority=authority)
     click.echo(plan.to_text(deployment.plan), nl=False)
     deploy.execute(deployment)
 
 
 @overcloud.command("delete")
-@_file
+@cli_file.file
 def overcloud_delete(file: pathlib.Path) -> None:
     """Remove the overcloud with all its state."""
-    from altostratus import deploy
+    from altostratus import removal
 
-    wanted, _ = load(file, None)
-    was_there = deploy.delete(wanted.name)
+    wanted, _ = cli_file.load(file, None)
+    was_there = removal.delete(wanted.name)
     there = "deleted" if was_there else "there was nothing of it"
     click.echo(f"overcloud {wanted.name}: {there}")
 

@@ -1,4 +1,4 @@
-"""Carries out plans, and takes overclouds down. It chooses nothing: the plan did.
+"""Carries out plans. It chooses nothing: the plan did.
 
 An interrupted run is resumed by running again: the next plan begins with what is there.
 """
@@ -7,6 +7,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import datetime
+import functools
 import pathlib
 from typing import Any
 
@@ -23,8 +24,10 @@ from altostratus import (
     failures,
     glance,
     heat,
+    history,
     hypervisors,
     images,
+    keptplan,
     keypair,
     lock,
     log,
@@ -34,7 +37,6 @@ from altostratus import (
     plan,
     reach,
     stack,
-    statedisks,
     survey,
     verify,
 )
@@ -49,12 +51,17 @@ _IDENTITY_S = 900
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Deployment:
-    """A plan and what carrying it out takes."""
+    """A plan, what carrying it out takes, and what it was made from.
+
+    ``known`` are the secrets that were there, ``secrets`` those and the new ones.
+    """
 
     undercloud: openstack.connection.Connection
     plan: plan.Plan
     secrets: dict[str, str]
     observed: observed.Observed
+    known: dict[str, str]
+    document: Document
 
 
 def prepare(overcloud: Overcloud, document: Document) -> Deployment:
@@ -63,7 +70,7 @@ def prepare(overcloud: Overcloud, document: Document) -> Deployment:
     Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
     undercloud, found = _look(overcloud, document)
-    return _planned(undercloud, overcloud, found, _renewed(overcloud, found, ()))
+    return _planned(undercloud, overcloud, document, found, _renewed(overcloud, found, ()))
 
 
 def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
@@ -73,6 +80,7 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     is no overcloud, or more to do than this.
     """
     undercloud, found = _look(overcloud, document)
+    planned = functools.partial(_planned, undercloud, overcloud, document, found)
     if not found.observed.certificates:
         raise errors.Error(
             f"the overcloud {overcloud.name} has no certificates: it is not there",
@@ -80,14 +88,22 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
         )
     known = metadata.overcloud_secrets(overcloud, found.secrets)
     anew = {certificates.of(instance.name) for instance in overcloud.instances}
-    if not anew <= known.keys() or _planned(undercloud, overcloud, found, known).plan.steps:
+    if not anew <= known.keys() or planned(known).plan.steps:
         raise errors.Error(
             f"there is more to do at the overcloud {overcloud.name} than to renew certificates",
             hint="deploy it first: ./altostratus overcloud plan FILE shows what there is to do",
         )
     if authority:
         anew.add(certificates.AUTHORITY)
-    return _planned(undercloud, overcloud, found, _renewed(overcloud, found, anew))
+    return planned(_renewed(overcloud, found, anew))
+
+
+def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
+    """The plan as it is kept; ``hypervisor`` is the one that was chosen beside the file."""
+    sources = keptplan.Sources(
+        deployment.observed, deployment.secrets, deployment.known, templates()
+    )
+    return keptplan.make(deployment.plan, sources, deployment.document, hypervisor)
 
 
 def _look(
@@ -105,6 +121,7 @@ def _look(
 def _planned(
     undercloud: openstack.connection.Connection,
     overcloud: Overcloud,
+    document: Document,
     found: survey.Survey,
     secrets: dict[str, str],
 ) -> Deployment:
@@ -112,7 +129,7 @@ def _planned(
     specs = survey.image_specs(overcloud)
     wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
     made = plan.make(overcloud, found.observed, wanted, secrets, templates())
-    return Deployment(undercloud, made, secrets, found.observed)
+    return Deployment(undercloud, made, secrets, found.observed, found.secrets, document)
 
 
 def _renewed(
@@ -168,44 +185,29 @@ def _build_images(deployment: Deployment) -> None:
     images.build_all(_spec(deployment, step) for step in steps)
 
 
+def request_stack(deployment: Deployment, why: str) -> None:
+    """Ask Heat for the overcloud as it was planned, and have it carry on the history."""
+    made, undercloud = deployment.plan, deployment.undercloud
+    digests = {name: image.digest for name, image in made.images.items()}
+    inputs = stack.Inputs(
+        made.overcloud,
+        made.addresses,
+        digests,
+        deployment.secrets,
+        templates(),
+        deployment.observed.authority,
+    )
+    ids = survey.glance_images(undercloud)
+    who, now = lock.myself().operator, datetime.datetime.now(datetime.UTC)
+    entry = history.entry(made, why, deployment.document, who, now)
+    entries = history.extended(survey.deployments(undercloud, made.overcloud.name), entry)
+    request = stack.render(inputs, ids, made.irreplaceable, history.to_output(entries))
+    heat.apply(undercloud, made.overcloud.name, request)
+
+
 def templates() -> dict[str, str]:
     """The provider templates by file name."""
     return {path.name: path.read_text() for path in sorted(TEMPLATES.glob("*.yaml"))}
-
-
-def delete(overcloud: str) -> bool:
-    """Remove an overcloud with its state; returns whether there was anything of it."""
-    undercloud = cloud.connect("undercloud")
-    with lock.held(undercloud, overcloud):
-        return _delete(undercloud, overcloud)
-
-
-def _delete(undercloud: openstack.connection.Connection, overcloud: str) -> bool:
-    found = heat.find(undercloud, overcloud)
-    if found is not None:
-        statedisks.release(undercloud, overcloud)
-        with log.step(f"delete stack {overcloud}") as step:
-            heat.delete(undercloud, found, step)
-    for network in survey.networks(undercloud):
-        if network.owner == overcloud and network.vlan is not None:
-            reach.close(network.vlan, network.cidrs)
-    removed = networks.delete(undercloud, overcloud)
-    _delete_flavors(undercloud)
-    has_key = keypair.delete(undercloud, overcloud)
-    had_credentials = _remove_credentials(undercloud)
-    return bool(found or removed or has_key or had_credentials)
-
-
-def _remove_credentials(undercloud: openstack.connection.Connection) -> bool:
-    """Remove the entry of overclouds unless it is that of one which is there."""
-    entry = credentials.read("overcloud")
-    urls = {
-        survey.public_urls(undercloud, one.name).get("keystone")
-        for one in undercloud.orchestration.stacks()
-    }
-    if entry is None or entry["auth"].get("auth_url") in urls:
-        return False
-    return credentials.remove("overcloud")
 
 
 _Action = collections.abc.Callable[[Deployment, plan.Step, log.Step], None]
@@ -263,19 +265,7 @@ def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) ->
 
 
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    made = deployment.plan
-    digests = {name: image.digest for name, image in made.images.items()}
-    inputs = stack.Inputs(
-        made.overcloud,
-        made.addresses,
-        digests,
-        deployment.secrets,
-        templates(),
-        deployment.observed.authority,
-    )
-    ids = survey.glance_images(deployment.undercloud)
-    request = stack.render(inputs, ids, made.irreplaceable)
-    heat.apply(deployment.undercloud, made.overcloud.name, request)
+    request_stack(deployment, step.reason)
 
 
 def _await_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -374,11 +364,3 @@ def _wait_alive(
         return survey.answers(address, timeout_s=1) or None, f"{address} does not answer"
 
     cloud.wait(f"booting {step.subject}", answering, _ANSWER_S, hint=hint, step=shown)
-
-
-def _delete_flavors(undercloud: openstack.connection.Connection) -> None:
-    """Remove our flavors that no server has."""
-    used = {server.flavor.get("original_name") for server in undercloud.compute.servers()}
-    for flavor in survey.flavors(undercloud):
-        if flavor.name.startswith("altostratus-") and flavor.name not in used:
-            undercloud.compute.delete_flavor(flavor, ignore_missing=True)

@@ -39,6 +39,11 @@ class Holder:
     def __str__(self) -> str:
         return f"{self.user} on {self.host} (process {self.pid})"
 
+    @property
+    def operator(self) -> str:
+        """Who runs it, without which run it is: ``user@host``."""
+        return f"{self.user}@{self.host}"
+
 
 @contextlib.contextmanager
 def held(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[None]:
@@ -54,6 +59,13 @@ def held(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[Non
         undercloud.orchestration.delete_stack(identity, ignore_missing=True)
 
 
+def myself() -> Holder:
+    """This run."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    boot = _BOOT_ID.read_text().strip()
+    return Holder(getpass.getuser(), socket.gethostname(), str(os.getpid()), boot, now)
+
+
 def is_gone(holder: Holder, here: Holder) -> bool:
     """Whether a holder is known to have ended: it ran on this machine and does so no more."""
     if holder.host != here.host:
@@ -61,14 +73,8 @@ def is_gone(holder: Holder, here: Holder) -> bool:
     return holder.boot != here.boot or not pathlib.Path("/proc", holder.pid).exists()
 
 
-def _myself() -> Holder:
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    boot = _BOOT_ID.read_text().strip()
-    return Holder(getpass.getuser(), socket.gethostname(), str(os.getpid()), boot, now)
-
-
 def _take(undercloud: Connection, name: str, overcloud: str) -> str:
-    here = _myself()
+    here = myself()
 
     def taken() -> tuple[str | None, str]:
         identity = _create(undercloud, name, here)

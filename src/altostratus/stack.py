@@ -11,6 +11,7 @@ from altostratus.model import CONTROL, INTERNAL, Instance, Overcloud
 
 CLASS = "OS::Altostratus::Instance"
 OUTPUT = "altostratus"
+OUTPUT_HISTORY = "history"
 OUTPUT_SECRETS = "secrets"
 OUTPUT_SERVERS = "servers"
 STATE_DISK = "altostratus:state_disk"
@@ -58,11 +59,13 @@ def render(
     inputs: Inputs,
     image_ids: collections.abc.Mapping[str, str],
     irreplaceable: collections.abc.Collection[str] = (),
+    history: str = "",
 ) -> Request:
     """The request for a stack.
 
     ``image_ids`` are Glance's ids by digest. ``irreplaceable`` are the instances whose server
-    Heat must not replace: those that run and hold state.
+    Heat must not replace: those that run and hold state. ``history`` is kept with the stack, and
+    is nothing that it is made from.
     """
     overcloud = inputs.overcloud
     instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
@@ -73,6 +76,7 @@ def render(
     }
     digest = metadata.digest([template, files, _environment(overcloud, ()), dict(inputs.secrets)])
     template["outputs"][OUTPUT] = {"value": {"digest": digest, "instances": instances}}
+    template["outputs"][OUTPUT_HISTORY] = {"value": history}
     return Request(
         template=template,
         environment=_environment(overcloud, irreplaceable),

@@ -19,6 +19,7 @@ from altostratus import (
     cloud,
     credentials,
     errors,
+    history,
     hypervisors,
     images,
     log,
@@ -90,6 +91,12 @@ def public_urls(undercloud: Connection, name: str) -> dict[str, str]:
     found = find_stack(undercloud, name)
     about = _outputs(found).get(stack.OUTPUT) if found else None
     return observed.public_urls(_deployed(about)) if about else {}
+
+
+def deployments(undercloud: Connection, name: str) -> tuple[history.Entry, ...]:
+    """The history of an overcloud that is there; it is empty where there is none."""
+    found = find_stack(undercloud, name)
+    return history.parse(_outputs(found).get(stack.OUTPUT_HISTORY)) if found else ()
 
 
 def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:

@@ -12,9 +12,10 @@ Location = tuple[str | int, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Document:
-    """A file's plain data, and the line (from 1) of the value at each location in it."""
+    """A file's text and plain data, and the line (from 1) of the value at each location in it."""
 
     file: str
+    text: str
     data: Any
     lines: dict[Location, int]
     findings: tuple[errors.Finding, ...]
@@ -47,13 +48,13 @@ def parse(text: str, file: str) -> Document:
         mark = exc.problem_mark or exc.context_mark
         place = errors.Place(file, mark.line + 1 if mark else 1)
         problem = ", ".join(part for part in (exc.context, exc.problem) if part)
-        return Document(file, None, {}, (errors.Finding(place, f"not YAML: {problem}"),))
+        return Document(file, text, None, {}, (errors.Finding(place, f"not YAML: {problem}"),))
     except yaml.YAMLError as exc:
         finding = errors.Finding(errors.Place(file, 1), f"not YAML: {exc}")
-        return Document(file, None, {}, (finding,))
+        return Document(file, text, None, {}, (finding,))
     reader = _Reader(file)
     data = reader.read(root, ()) if root else None
-    return Document(file, data, reader.lines, tuple(reader.findings))
+    return Document(file, text, data, reader.lines, tuple(reader.findings))
 
 
 class _Reader:

@@ -1,7 +1,9 @@
 """The first cloud: what ``./altostratus devtest`` leaves, seen through the clouds' own interfaces."""
 
 import collections
+import hashlib
 import json
+import pathlib
 import re
 import shutil
 import time
@@ -9,7 +11,8 @@ import time
 import pytest
 import requests
 
-from altostratus import cloud, credentials, hypervisors, machine
+from altostratus import cloud, credentials, hypervisors, lock, machine, survey
+from altostratus.errors import Exit
 from tests.e2e import clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -20,6 +23,8 @@ INSTANCES = {
     "images": ("glance", "docker"),
 }
 SECOND_DEPLOY_S = 10
+QUICKSTART = clouds.ROOT / "examples" / "quickstart.yaml"
+NETWORK = "  internal_api: {vlan: 101, cidr: 172.16.1.0/24}\n"
 
 
 def test_devtest_ends_with_a_summary(deployed: str) -> None:
@@ -141,9 +146,42 @@ def test_plan_changes_nothing_and_tells_programs() -> None:
     assert json.loads(done.stdout)["steps"] == []
 
 
+def test_kept_plan_of_what_is_deployed_has_nothing_to_do(tmp_path: pathlib.Path) -> None:
+    kept = tmp_path / "demo.plan"
+    clouds.altostratus("overcloud", "plan", "--out", str(kept))
+    done = clouds.altostratus("overcloud", "deploy", "--plan", str(kept))
+    assert "Nothing to do" in done.stdout
+
+
+def test_plan_of_a_changed_file_says_that_changes_are_pending(tmp_path: pathlib.Path) -> None:
+    kept, file = tmp_path / "changed.plan", tmp_path / "changed.yaml"
+    text = QUICKSTART.read_text()
+    file.write_text(text.replace(NETWORK, NETWORK + "  spare: {vlan: 104, cidr: 172.16.4.0/24}\n"))
+    arguments = ("plan", str(file), "--detailed-exitcode", "--out", str(kept))
+    done = clouds.altostratus("overcloud", *arguments, ok=False)
+    assert done.returncode == Exit.CHANGES_PENDING, done.stdout + done.stderr
+    assert "create network" in done.stdout
+    done = clouds.altostratus("overcloud", "deploy", str(QUICKSTART), "--plan", str(kept), ok=False)
+    assert done.returncode == Exit.FAILED
+    assert "is not carried out" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_history_names_who_deployed_what() -> None:
+    last = json.loads(clouds.altostratus("overcloud", "history", "--json").stdout)[0]
+    digest = hashlib.sha256(QUICKSTART.read_bytes()).hexdigest()
+    who = lock.myself().operator
+    assert (last["who"], last["file"]) == (who, "examples/quickstart.yaml")
+    assert last["file_digest"] == digest
+    assert last["images"].keys() == INSTANCES.keys()
+    loaded = survey.glance_images(cloud.connect("undercloud"))
+    assert {one["digest"] for one in last["images"].values()} <= loaded.keys()
+    said = clouds.altostratus("overcloud", "history").stdout
+    assert re.search(rf"^{last['when']} +{who} .*{digest[:12]}", said, re.MULTILINE)
+
+
 def test_changed_hypervisor_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.mktemp("moved") / "moved.yaml"
-    text = (clouds.ROOT / "examples/quickstart.yaml").read_text()
+    text = QUICKSTART.read_text()
     file.write_text(text.replace("hypervisor: lxc", "hypervisor: docker"))
     done = clouds.altostratus("overcloud", "deploy", str(file), ok=False)
     assert done.returncode != 0

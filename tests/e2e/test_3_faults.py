@@ -30,7 +30,11 @@ instances:
 
 
 @pytest.mark.parametrize(("instance", "hypervisor"), [("database", "lxc"), ("identity", "docker")])
-def test_killed_instance_is_back_with_its_data(instance: str, hypervisor: str) -> None:
+def test_killed_instance_is_back_with_its_data(
+    instance: str, hypervisor: str, tmp_path: pathlib.Path
+) -> None:
+    kept = tmp_path / "before.plan"
+    clouds.altostratus("overcloud", "plan", "--out", str(kept))
     clouds.in_instance(instance, "echo kept > /mnt/state/e2e; sync")
     server = clouds.openstack("undercloud", "server", "show", f"demo-{instance}")
     names = {
@@ -38,6 +42,9 @@ def test_killed_instance_is_back_with_its_data(instance: str, hypervisor: str) -
         "domain": server["OS-EXT-SRV-ATTR:instance_name"],
     }
     clouds.in_undercloud(*(word.format(**names) for word in KILL[hypervisor]))
+    refused = clouds.altostratus("overcloud", "deploy", "--plan", str(kept), ok=False)
+    assert refused.returncode == Exit.FAILED
+    assert f"server demo-{instance}" in refused.stderr
     clouds.altostratus("overcloud", "deploy")
     assert clouds.in_instance(instance, "cat /mnt/state/e2e") == "kept\n"
     clouds.altostratus("overcloud", "verify")

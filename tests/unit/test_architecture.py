@@ -14,8 +14,8 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cli_image", "virtualization"},
-    {"deploy", "undercloud", "node", "reach", "status", "tempest", "verify", "failures"},
+    {"cli_file", "cli_image", "virtualization"},
+    {"deploy", "undercloud", "node", "reach", "removal", "status", "tempest", "verify", "failures"},
     {
         "baseline",
         "dashboard",
@@ -27,6 +27,7 @@ _LAYERS = (
         "lock",
         "statedisks",
     },
+    {"history", "keptplan"},
     {"check", "plan"},
     {"room"},
     {"stack", "addresses"},
@@ -47,9 +48,9 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "metadata", "model",
-    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "tempest_conf",
-    "yamlfile",
+    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "history",
+    "hypervisors", "keptplan", "metadata", "model", "observed", "plan", "room", "seal", "sections",
+    "services", "spec", "stack", "tempest_conf", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",

@@ -5,6 +5,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -52,12 +53,14 @@ for name, resource in whole.resources.items():
         "another_image": "replace" if replaced else props["image_update_policy"],
         "hidden": sorted(k for k, v in inner.param_schemata().items() if v.hidden),
     }
-print(json.dumps(found))
+print(json.dumps({"instances": found, "history": whole.outputs["history"].get_value()}))
 """
+# In this form it would be a function of Heat's, were it not text.
+_HISTORY = '[{"images": {"digest": {"digest": "abc"}}}]'
 
 
 @pytest.fixture(scope="module")
-def read_by_heat() -> dict[str, dict[str, object]]:
+def heat_said() -> dict[str, Any]:
     pytest.importorskip("heat", reason="the OpenStack release is not installed")
     overcloud = spec.parse((_ROOT / "examples" / "quickstart.yaml").read_text(), "quickstart")
     observed = golden.empty_undercloud()
@@ -68,7 +71,7 @@ def read_by_heat() -> dict[str, dict[str, object]]:
         overcloud, made.addresses, digests, secrets, deploy.templates(), _AUTHORITY
     )
     ids = dict.fromkeys(digests.values(), "an-id")
-    request = golden.stack.render(inputs, ids, ["database"])
+    request = golden.stack.render(inputs, ids, ["database"], _HISTORY)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PROGRAM],
         input=json.dumps(
@@ -84,7 +87,13 @@ def read_by_heat() -> dict[str, dict[str, object]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, dict[str, object]] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def read_by_heat(heat_said: dict[str, Any]) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = heat_said["instances"]
     return found
 
 
@@ -132,3 +141,7 @@ def test_user_data_writes_what_the_undercloud_is_trusted_by(
     (written,) = [one for one in user_data["write_files"] if one["path"] == path]
     assert written["encoding"] == "b64"
     assert base64.b64decode(written["content"]).decode() == _AUTHORITY
+
+
+def test_heat_gives_the_history_back_as_it_was_given(heat_said: dict[str, Any]) -> None:
+    assert heat_said["history"] == _HISTORY

@@ -5,7 +5,7 @@ import pathlib
 import click.testing
 import pytest
 
-from altostratus import cli, errors, heatenv
+from altostratus import cli, cli_file, errors, heatenv
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_option_comes_before_the_environment_and_that_before_the_file(
         (tmp_path / "env.yaml").write_text(f"parameter_defaults: {{Hypervisor: {environment}}}")
         name = str(tmp_path / "env.yaml") if environment else ""
         monkeypatch.setenv(heatenv.VARIABLE, name)
-    overcloud, _ = cli.load(file, option)
+    overcloud, _ = cli_file.load(file, option)
     assert [str(one.hypervisor) for one in overcloud.instances] == ["lxc", expected]
 
 
