@@ -306,6 +306,40 @@ def overcloud_history(file: pathlib.Path, as_json: bool) -> None:
     click.echo(shown, nl=False)
 
 
+_only = click.option(
+    "--only", metavar="INSTANCE", multiple=True, help="Leave others alone; may be repeated."
+)
+
+
+@overcloud.command("upgrade")
+@cli_file.file
+@cli_file.hypervisor
+@_only
+def overcloud_upgrade(file: pathlib.Path, hypervisor: str | None, only: tuple[str, ...]) -> None:
+    """Bring today's images to the instances, one after the other; each is verified."""
+    from altostratus import rollout, upgrade
+
+    wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only)
+    click.echo(rollout.to_text(wanted.overcloud.name, wanted.changes), nl=False)
+    upgrade.execute(wanted)
+
+
+@overcloud.command("rollback")
+@cli_file.file
+@cli_file.hypervisor
+@_only
+@click.option("--to", metavar="WHEN", help="A moment that 'overcloud history' shows.")
+def overcloud_rollback(
+    file: pathlib.Path, hypervisor: str | None, only: tuple[str, ...], to: str | None
+) -> None:
+    """Take the instances back to the images that they had before, one after the other."""
+    from altostratus import rollout, upgrade
+
+    wanted = upgrade.prepare_rollback(*cli_file.load(file, hypervisor), only, to)
+    click.echo(rollout.to_text(wanted.overcloud.name, wanted.changes), nl=False)
+    upgrade.execute(wanted)
+
+
 @overcloud.command("renew")
 @cli_file.file
 @cli_file.hypervisor

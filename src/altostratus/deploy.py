@@ -36,6 +36,7 @@ from altostratus import (
     observed,
     plan,
     reach,
+    rollout,
     stack,
     survey,
     verify,
@@ -64,13 +65,19 @@ class Deployment:
     document: Document
 
 
-def prepare(overcloud: Overcloud, document: Document) -> Deployment:
+def prepare(
+    overcloud: Overcloud,
+    document: Document,
+    alone: collections.abc.Mapping[str, plan.Image] | None = None,
+) -> Deployment:
     """Observe, check and plan; changes nothing.
 
-    Raises :class:`errors.FindingsError` with everything that speaks against it.
+    All instances get today's images, unless ``alone`` says which few get which one: the others
+    keep then what they have. Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
     undercloud, found = _look(overcloud, document)
-    return _planned(undercloud, overcloud, document, found, _renewed(overcloud, found, ()))
+    secrets = _renewed(overcloud, found, ())
+    return _planned(undercloud, overcloud, document, found, secrets, alone)
 
 
 def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
@@ -124,10 +131,13 @@ def _planned(
     document: Document,
     found: survey.Survey,
     secrets: dict[str, str],
+    alone: collections.abc.Mapping[str, plan.Image] | None = None,
 ) -> Deployment:
     log.hide(secrets.values())
     specs = survey.image_specs(overcloud)
     wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
+    if alone is not None:
+        wanted = rollout.running(found.observed, wanted) | dict(alone)
     made = plan.make(overcloud, found.observed, wanted, secrets, templates())
     return Deployment(undercloud, made, secrets, found.observed, found.secrets, document)
 

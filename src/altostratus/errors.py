@@ -5,6 +5,7 @@ Error                a failure that was foreseen: one message, one hint, exit st
 ├── Held             somebody else changes the overcloud at this moment
 ├── StackFailed      Heat could not carry out a stack; names the resource that failed
 ├── StalePlan        the undercloud is no longer what a kept plan was made from
+├── UpgradeFailed    an instance did not do with another image; says what is on which
 └── VerifyFailed     a cloud does not do what it should, seen from outside
 """
 
@@ -83,6 +84,10 @@ class StackFailed(Error):
 
 class StalePlan(Error):
     """The undercloud is no longer what a kept plan was made from."""
+
+
+class UpgradeFailed(Error):
+    """An instance did not do with another image."""
 
 
 class VerifyFailed(Error):

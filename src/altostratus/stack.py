@@ -233,7 +233,7 @@ def _configured_before(overcloud: Overcloud, instance: Instance) -> list[str]:
         other.name
         for other in overcloud.instances
         if _needs(instance) & set(other.services)
-        and _order(other) < _order(instance)
+        and order(other) < order(instance)
         and instance.name not in _needed(overcloud, other)
     ]
 
@@ -258,7 +258,8 @@ def _needed(overcloud: Overcloud, instance: Instance) -> set[str]:
     return found
 
 
-def _order(instance: Instance) -> tuple[int, str]:
+def order(instance: Instance) -> tuple[int, str]:
+    """What instances are sorted by: those that others need come first."""
     return min(services.get(name).order for name in instance.services), instance.name
 
 

@@ -1,0 +1,120 @@
+"""Which instances get another image, and in which order: pure decisions of upgrade and rollback.
+
+One instance after another changes, those first that others need; on the way back, those last.
+"""
+
+import collections.abc
+import dataclasses
+
+from altostratus import errors, stack
+from altostratus.history import Entry
+from altostratus.model import Overcloud
+from altostratus.observed import Observed
+from altostratus.plan import Image
+
+Images = collections.abc.Mapping[str, Image]
+_SHOWN = 12
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """An instance's image, now and then."""
+
+    instance: str
+    before: Image
+    after: Image
+
+
+def running(observed: Observed, wanted: Images) -> dict[str, Image]:
+    """The images that instances have now: those that the stack was last asked for.
+
+    ``wanted`` has the names: they follow from the services, which an image's change leaves alone.
+    An instance that is not there yet gets the wanted one.
+    """
+    found = {name: observed.deployed(name) for name in wanted}
+    return {
+        name: Image(image.name, deployed.image) if (deployed := found[name]) else image
+        for name, image in wanted.items()
+    }
+
+
+def changes(
+    overcloud: Overcloud,
+    before: Images,
+    after: Images,
+    only: collections.abc.Collection[str] = (),
+) -> tuple[Change, ...]:
+    """The instances whose image differs, those first that others need; ``only`` leaves out others.
+
+    Raises :class:`errors.Error` if ``only`` names an instance that there is not.
+    """
+    names = [found.name for found in overcloud.instances]
+    for name in only:
+        if name not in names:
+            raise errors.Error(*errors.unknown("instance", name, names))
+    return tuple(
+        Change(found.name, before[found.name], after[found.name])
+        for found in sorted(overcloud.instances, key=stack.order)
+        if (not only or found.name in only)
+        and before[found.name].digest != after[found.name].digest
+    )
+
+
+def earlier(
+    entries: collections.abc.Sequence[Entry], now: Images, when: str | None
+) -> dict[str, Image]:
+    """The images to go back to: those of the moment ``when``, or of each instance the last other.
+
+    An instance without an earlier image keeps the one that it has. Raises :class:`errors.Error`
+    if nothing was deployed at that moment.
+    """
+    if when is None:
+        return {name: _last_other(entries, name, image) for name, image in now.items()}
+    for entry in entries:
+        if entry.when == when:
+            return {name: entry.images.get(name, image) for name, image in now.items()}
+    raise errors.Error(*errors.unknown("deployment of", when, [one.when for one in entries]))
+
+
+def missing(found: collections.abc.Iterable[Change], observed: Observed) -> tuple[Change, ...]:
+    """The changes to images that the undercloud no longer has."""
+    return tuple(change for change in found if change.after.digest not in observed.images)
+
+
+def kept_for_rollback(entries: collections.abc.Sequence[Entry]) -> frozenset[str]:
+    """The digests of the images that a rollback would go back to."""
+    now = entries[-1].images if entries else {}
+    return frozenset(image.digest for image in earlier(entries, now, None).values())
+
+
+def to_text(overcloud: str, found: collections.abc.Sequence[Change]) -> str:
+    """The changes for people."""
+    if not found:
+        return f"Nothing to do: the instances of {overcloud} have these images\n"
+    width = max(len(change.instance) for change in found)
+    lines = [f"Overcloud {overcloud}: {len(found)} to change, one after the other"]
+    lines += [f"  {change.instance:{width}}  {_shown(change)}" for change in found]
+    return "\n".join(lines) + "\n"
+
+
+def said_of(
+    found: collections.abc.Sequence[Change], failed: Change, is_back: bool
+) -> tuple[str, ...]:
+    """What is on which image after a change has failed, in words."""
+    place = found.index(failed)
+    back = "has its earlier image again" if is_back else "is to be repaired: deploy it"
+    return (
+        *(f"{change.instance}: changed" for change in found[:place]),
+        f"{failed.instance}: failed, and {back}",
+        *(f"{change.instance}: not changed" for change in found[place + 1 :]),
+    )
+
+
+def _last_other(entries: collections.abc.Sequence[Entry], name: str, now: Image) -> Image:
+    had = [entry.images[name] for entry in reversed(entries) if name in entry.images]
+    return next((image for image in had if image.digest != now.digest), now)
+
+
+def _shown(change: Change) -> str:
+    before, after = change.before.digest[:_SHOWN], change.after.digest[:_SHOWN]
+    return f"{change.after.name}  {before} -> {after}"
