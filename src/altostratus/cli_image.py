@@ -131,14 +131,14 @@ def image_manifest(services: tuple[str, ...], hypervisor: str, debian: str) -> N
 @image.command("list")
 def image_list() -> None:
     """List the images in the undercloud's Glance and in the cache."""
-    from altostratus import inventory, status
+    from altostratus import inventory, table
 
     rows: list[tuple[str, ...]] = [
         ("NAME", "SIZE", "AGE", "DIGEST", "HYPERVISOR TYPE", "USED BY", "WHERE")
     ]
     now = datetime.datetime.now(datetime.UTC)
     rows += inventory.rows(_loaded(), inventory.local(), now)
-    click.echo("\n".join(status.table(rows)))
+    click.echo("\n".join(table.lines(rows)))
 
 
 @image.command("prune")

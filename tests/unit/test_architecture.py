@@ -39,17 +39,17 @@ _LAYERS = (
     {"archive", "guest", "rootfs", "sbom", "snapshot"},
     {"layers"},
     {"machine", "registries", "registry", "capabilities"},
-    {"catalog", "cloud", "credentials"},
+    {"catalog", "cloud", "credentials", "placement"},
     {"run"},
-    {"phases"},
+    {"phases", "table"},
     {"log"},
     {"errors"},
     {"__init__"},
 )
 _PURE = {
     "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "metadata", "model",
-    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "tempest_conf",
-    "yamlfile",
+    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "table",
+    "tempest_conf", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",
