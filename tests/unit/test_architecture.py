@@ -27,8 +27,9 @@ _LAYERS = (
         "lock",
         "statedisks",
     },
-    {"check", "plan"},
-    {"room"},
+    {"why"},
+    {"check", "plan", "obstacles"},
+    {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
     {"crosschecks", "inventory"},
@@ -48,8 +49,8 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "hypervisors", "metadata", "model",
-    "observed", "plan", "room", "seal", "sections", "services", "spec", "stack", "table",
-    "tempest_conf", "yamlfile",
+    "observed", "obstacles", "plan", "room", "scheduling", "seal", "sections", "services", "spec",
+    "stack", "table", "tempest_conf", "why", "yamlfile",
 }  # fmt: skip
 _IO = {
     "docker", "http", "io", "keystoneauth1", "openstack", "os", "pathlib", "requests", "shutil",
