@@ -330,6 +330,25 @@ def overcloud_status(file: pathlib.Path, hypervisor: str | None, as_json: bool) 
     click.echo(shown if as_json else status.to_text(found), nl=False)
 
 
+@overcloud.command("why")
+@click.argument("instance")
+@_file
+@_hypervisor
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def overcloud_why(instance: str, file: pathlib.Path, hypervisor: str | None, as_json: bool) -> None:
+    """Say why INSTANCE runs where it does, or nowhere, and the shortest fix."""
+    from altostratus import cloud, evidence, why
+
+    wanted, document = load(file, hypervisor)
+    found = next((one for one in wanted.instances if one.name == instance), None)
+    if found is None:
+        names = [one.name for one in wanted.instances]
+        raise errors.Error(*errors.unknown("instance", instance, names))
+    facts = evidence.read(cloud.connect("undercloud"), wanted, found, evidence.journal())
+    explanation = why.explain(facts, document.file)
+    click.echo(why.to_json(explanation) if as_json else why.to_text(explanation), nl=False)
+
+
 @overcloud.command("renew")
 @_file
 @_hypervisor

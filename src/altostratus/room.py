@@ -13,8 +13,7 @@ from altostratus.observed import Provider
 _LESS = "give some of them less {}, or another hypervisor"
 
 _REFUSED = (
-    "it has room and takes instances: the scheduler's filters refused it, or others had its room",
-    "./altostratus undercloud shell journalctl -u nova-scheduler -n 50",
+    "it has room and takes instances: the scheduler's filters refused it, or others had its room"
 )
 
 # What is wrong, and what to do about it.
@@ -100,7 +99,7 @@ def _refusals(instance: Instance, provider: Provider) -> Lacks:
                 f"give {instance.name} less {amount.key}, or another hypervisor",
             )
     if provider.trouble is None and not too_little:
-        yield _REFUSED
+        yield _REFUSED, f"./altostratus overcloud why {instance.name} FILE"
 
 
 def repair(provider: Provider) -> str:

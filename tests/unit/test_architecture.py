@@ -15,7 +15,17 @@ _LAYERS = (
     {"__main__"},
     {"cli"},
     {"cli_image", "virtualization"},
-    {"deploy", "undercloud", "node", "reach", "status", "tempest", "verify", "failures"},
+    {
+        "deploy",
+        "undercloud",
+        "node",
+        "reach",
+        "status",
+        "tempest",
+        "verify",
+        "failures",
+        "evidence",
+    },
     {
         "baseline",
         "dashboard",
