@@ -131,14 +131,14 @@ def image_manifest(services: tuple[str, ...], hypervisor: str, debian: str) -> N
 @image.command("list")
 def image_list() -> None:
     """List the images in the undercloud's Glance and in the cache."""
-    from altostratus import inventory, status
+    from altostratus import inventory, table
 
     rows: list[tuple[str, ...]] = [
         ("NAME", "SIZE", "AGE", "DIGEST", "HYPERVISOR TYPE", "USED BY", "WHERE")
     ]
     now = datetime.datetime.now(datetime.UTC)
     rows += inventory.rows(_loaded(), inventory.local(), now)
-    click.echo("\n".join(status.table(rows)))
+    click.echo("\n".join(table.lines(rows)))
 
 
 @image.command("prune")
@@ -147,12 +147,13 @@ def image_list() -> None:
 def image_prune(dry_run: bool, debian: str) -> None:
     """Remove images of ours that nothing uses and today's elements and locks do not give.
 
-    Both from the undercloud's Glance, if there is one, and from the cache.
+    Both from the undercloud's Glance, if there is one, and from the cache. What a rollback of an
+    overcloud would go back to stays in Glance.
     """
     from altostratus import cloud, glance, images, inventory
 
     unused = inventory.unused(
-        _loaded(), lambda services, on: inventory.current_digest(services, on, debian)
+        _loaded(), lambda services, on: inventory.current_digest(services, on, debian), _kept()
     )
     files = inventory.old_files(debian)
     size = sum(one.size for one in unused) + sum(map(inventory.taken, files))
@@ -173,6 +174,13 @@ def _loaded() -> list[Any]:
     from altostratus import cloud, credentials, glance
 
     return glance.loaded(cloud.connect("undercloud")) if credentials.read("undercloud") else []
+
+
+def _kept() -> frozenset[str]:
+    from altostratus import cloud, credentials, survey
+
+    there = credentials.read("undercloud")
+    return survey.kept_for_rollback(cloud.connect("undercloud")) if there else frozenset()
 
 
 def _image_spec(services: tuple[str, ...], hypervisor: str, debian: str = DEBIAN) -> Any:

@@ -96,13 +96,18 @@ def taken(path: pathlib.Path) -> int:
 def unused(
     loaded: collections.abc.Iterable[Loaded],
     current: collections.abc.Callable[[tuple[str, ...], str], str | None],
+    kept: collections.abc.Container[str] = (),
 ) -> list[Loaded]:
-    """Those images of ours that no server uses and no current definition gives."""
+    """Those images of ours that no server uses and no current definition gives.
+
+    ``kept`` are digests of others that stay: a rollback goes back to them.
+    """
     return [
         one
         for one in loaded
         if one.digest
         and not one.servers
+        and one.digest not in kept
         and one.digest != current(one.services, _hypervisor(one.hypervisor_type))
     ]
 

@@ -13,8 +13,7 @@ from altostratus.observed import Provider
 _LESS = "give some of them less {}, or another hypervisor"
 
 _REFUSED = (
-    "it has room and takes instances: the scheduler's filters refused it, or others had its room",
-    "./altostratus undercloud shell journalctl -u nova-scheduler -n 50",
+    "it has room and takes instances: the scheduler's filters refused it, or others had its room"
 )
 
 # What is wrong, and what to do about it.
@@ -27,7 +26,7 @@ def lacks(
     providers: collections.abc.Sequence[Provider],
 ) -> Lacks:
     """What one hypervisor has too little of for all the instances that are to run on it."""
-    for amount in _amounts(instances, providers):
+    for amount in amounts(instances, providers):
         if sum(amount.wanted) > sum(amount.free):
             used = sum(amount.total) - sum(amount.free)
             message = (
@@ -56,7 +55,7 @@ def lacks_in_all(
             there = ", ".join(sorted(has))
             yield f"this machine has no room for {name} beside {there}", "use a larger machine"
     providers = [Provider("", one.hypervisor, one.memory_mib, one.disk_gib) for one in shares]
-    for amount in _amounts(instances, providers):
+    for amount in amounts(instances, providers):
         if sum(amount.wanted) > sum(amount.free):
             message = (
                 f"too little room on this machine: {_sum(instances, amount)} needed, and it has"
@@ -91,7 +90,7 @@ def _refusals(instance: Instance, provider: Provider) -> Lacks:
     if provider.trouble is not None:
         yield provider.trouble, repair(provider)
     too_little = False
-    for amount in _amounts((instance,), (provider,)):
+    for amount in amounts((instance,), (provider,)):
         (needed,), (free,), (total,) = amount.wanted, amount.free, amount.total
         if needed > free:
             too_little = True
@@ -100,7 +99,7 @@ def _refusals(instance: Instance, provider: Provider) -> Lacks:
                 f"give {instance.name} less {amount.key}, or another hypervisor",
             )
     if provider.trouble is None and not too_little:
-        yield _REFUSED
+        yield _REFUSED, f"./altostratus overcloud why {instance.name} FILE"
 
 
 def repair(provider: Provider) -> str:
@@ -114,7 +113,7 @@ def repair(provider: Provider) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Amount:
+class Amount:
     """Memory or disk: what each instance wants, and what each provider has and has left."""
 
     key: str
@@ -124,9 +123,10 @@ class _Amount:
     free: tuple[int, ...]
 
 
-def _amounts(
+def amounts(
     instances: collections.abc.Sequence[Instance], providers: collections.abc.Sequence[Provider]
-) -> tuple[_Amount, ...]:
+) -> tuple[Amount, ...]:
+    """Memory and disk: what is wanted, and what there is of it."""
     return (
         _amount(
             "memory",
@@ -148,14 +148,14 @@ def _amount(
     unit: str,
     wanted: collections.abc.Iterable[int],
     shares: collections.abc.Sequence[tuple[int, int]],
-) -> _Amount:
+) -> Amount:
     """``shares`` are what each provider has, and how much of it others use."""
     total = tuple(has for has, _ in shares)
     free = tuple(max(has - others, 0) for has, others in shares)
-    return _Amount(key, unit, tuple(wanted), total, free)
+    return Amount(key, unit, tuple(wanted), total, free)
 
 
-def _sum(instances: collections.abc.Sequence[Instance], amount: _Amount) -> str:
+def _sum(instances: collections.abc.Sequence[Instance], amount: Amount) -> str:
     parts = [f"{one.name} {size}" for one, size in zip(instances, amount.wanted, strict=True)]
     total = f" = {sum(amount.wanted)}" if len(parts) > 1 else ""
     return f"{' + '.join(parts)}{total} {amount.unit} are"

@@ -6,7 +6,17 @@ from typing import Any
 
 import openstack
 
-from altostratus import certificates, cloud, credentials, heat, observed, services, stack, survey
+from altostratus import (
+    certificates,
+    cloud,
+    credentials,
+    heat,
+    observed,
+    services,
+    stack,
+    survey,
+    table,
+)
 from altostratus.certificates import Certificate
 from altostratus.model import CONTROL, Overcloud
 from altostratus.observed import Observed
@@ -90,7 +100,7 @@ def to_text(status: Status) -> str:
     ]
     lines = [f"Overcloud {status.overcloud}: {status.stack}"]
     if status.instances:
-        lines += table(rows)
+        lines += table.lines(rows)
     lines += [f"{name:12} {url}" for name, url in sorted(status.endpoints.items())]
     lines.append(f"credentials  {status.credentials}")
     lines += certificate_lines(status.certificates)
@@ -104,8 +114,9 @@ def certificate_lines(found: tuple[Certificate, ...]) -> list[str]:
     first = min(others, key=lambda one: one.until, default=None)
     lines = [f"authority    until {one.until:%Y-%m-%d}" for one in authority]
     if first:
-        count = f"{len(others)} certificate{'s' if len(others) != 1 else ''}"
-        lines.append(f"certificates {count}, the first until {first.until:%Y-%m-%d} ({first.name})")
+        lines.append(
+            f"certificates {len(others)}, the first until {first.until:%Y-%m-%d} ({first.name})"
+        )
     return lines
 
 
@@ -115,15 +126,6 @@ def warnings(
     """What is not wrong yet, and the command that keeps it so."""
     now = datetime.datetime.now(datetime.UTC)
     return [f"warning: {text}; renew it: {renewal}" for text in certificates.ending(found, now)]
-
-
-def table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows with their columns in line; the first is the heading."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def _state(seen: Observed, name: str) -> str:

@@ -24,7 +24,9 @@ from altostratus import (
     images,
     log,
     observed,
+    placement,
     plan,
+    rollout,
     run,
     sections,
     stack,
@@ -38,7 +40,6 @@ _NETWORK_OWNER = f"{OWNER}:overcloud="
 _SSH_PORT = 22
 _ANSWER_S = 3.0
 _OVERCLOUD_TIMEOUT_S = 10
-_PLACEMENT_VERSION = "1.39"
 
 Connection = openstack.connection.Connection
 
@@ -57,7 +58,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     secrets: dict[str, str] = _outputs(found).get(stack.OUTPUT_SECRETS) or {} if found else {}
     log.hide(secrets.values())
     described = _stack(found) if found else None
-    deployed = described.instances if described else {}
+    known = described.instances if described else {}
     servers = list(_own_servers(undercloud, overcloud.name))
     found_networks = tuple(networks(undercloud))
     specs = image_specs(overcloud)
@@ -65,7 +66,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     seen = observed.Observed(
         control=_control(undercloud),
         stack=described,
-        servers=_servers(servers, deployed),
+        servers=_servers(servers, known),
         images=glance_images(undercloud),
         built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
         networks=found_networks,
@@ -73,7 +74,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
         providers=providers(undercloud, servers),
         machine_networks=machine_networks(),
-        endpoints=_endpoints(deployed, secrets),
+        endpoints=_endpoints(known, secrets),
         credentials=_credentials_digest(entry) if entry else None,
         certificates=certificates.described(secrets),
         authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
@@ -88,15 +89,27 @@ def find_stack(undercloud: Connection, name: str) -> Any:
 
 def public_urls(undercloud: Connection, name: str) -> dict[str, str]:
     """Where users reach the services of a deployed overcloud."""
+    return observed.public_urls(deployed(undercloud, name))
+
+
+def deployed(undercloud: Connection, name: str) -> dict[str, observed.Deployed]:
+    """The instances of an overcloud as its stack was last told to make them."""
     found = find_stack(undercloud, name)
     about = _outputs(found).get(stack.OUTPUT) if found else None
-    return observed.public_urls(_deployed(about)) if about else {}
+    return _deployed(about) if about else {}
 
 
 def deployments(undercloud: Connection, name: str) -> tuple[history.Entry, ...]:
     """The history of an overcloud that is there; it is empty where there is none."""
     found = find_stack(undercloud, name)
     return history.parse(_outputs(found).get(stack.OUTPUT_HISTORY)) if found else ()
+
+
+def kept_for_rollback(undercloud: Connection) -> frozenset[str]:
+    """The digests of the images that a rollback of some overcloud would go back to."""
+    names = [str(one.name) for one in undercloud.orchestration.stacks()]
+    found = (rollout.kept_for_rollback(deployments(undercloud, name)) for name in names)
+    return frozenset[str]().union(*found)
 
 
 def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:
@@ -234,29 +247,31 @@ def providers(
         own.setdefault(server.metadata[stack.HYPERVISOR], []).append(_shape(server))
     by_trait = {hypervisors.entry(name).trait: Hypervisor(name) for name in hypervisors.names()}
     processes = {one.host: one for one in undercloud.compute.services(binary="nova-compute")}
-    found = []
-    for provider in _placement(undercloud, "/resource_providers")["resource_providers"]:
-        path = f"/resource_providers/{provider['uuid']}"
-        traits = set(_placement(undercloud, f"{path}/traits")["traits"])
-        inventory = _placement(undercloud, f"{path}/inventories")["inventories"]
-        usages = _placement(undercloud, f"{path}/usages")["usages"]
-        process = processes.get(provider["name"])
-        for trait in sorted(traits & by_trait.keys()):
-            memory, disk = (_usable(inventory, name) for name in ("MEMORY_MB", "DISK_GB"))
-            ours = own.get(by_trait[trait], [])
-            found.append(
-                observed.Provider(
-                    name=provider["name"],
-                    hypervisor=by_trait[trait],
-                    memory_mib=memory,
-                    disk_gib=disk,
-                    others_memory_mib=max(usages.get("MEMORY_MB", 0) - sum(m for m, _ in ours), 0),
-                    others_disk_gib=max(usages.get("DISK_GB", 0) - sum(d for _, d in ours), 0),
-                    trouble=_trouble(process),
-                    is_disabled=process is not None and process.status == "disabled",
-                )
-            )
-    return tuple(found)
+    return tuple(
+        provider(by_trait[trait], found, processes.get(found.name), own.get(by_trait[trait], ()))
+        for found in placement.providers(undercloud)
+        for trait in sorted(found.traits & by_trait.keys())
+    )
+
+
+def provider(
+    hypervisor: Hypervisor,
+    found: placement.ResourceProvider,
+    process: Any,
+    ours: collections.abc.Iterable[tuple[int, int]] = (),
+) -> observed.Provider:
+    """A compute process as Nova and Placement have it; ``ours`` are memory and disk of servers."""
+    shapes = list(ours)
+    return observed.Provider(
+        name=found.name,
+        hypervisor=hypervisor,
+        memory_mib=found.memory_mib,
+        disk_gib=found.disk_gib,
+        others_memory_mib=max(found.used_memory_mib - sum(memory for memory, _ in shapes), 0),
+        others_disk_gib=max(found.used_disk_gib - sum(disk for _, disk in shapes), 0),
+        trouble=_trouble(process),
+        is_disabled=process is not None and process.status == "disabled",
+    )
 
 
 def _trouble(process: Any) -> str | None:
@@ -268,17 +283,6 @@ def _trouble(process: Any) -> str | None:
     if process.state != "up":
         return f"its compute process is {process.state}, last heard of at {process.updated_at}"
     return None
-
-
-def _placement(undercloud: Connection, path: str) -> Any:
-    response = undercloud.placement.get(path, microversion=_PLACEMENT_VERSION)
-    openstack.exceptions.raise_from_response(response)
-    return response.json()
-
-
-def _usable(inventory: dict[str, Any], name: str) -> int:
-    one = inventory.get(name)
-    return int((one["total"] - one["reserved"]) * one["allocation_ratio"]) if one else 0
 
 
 def _shape(server: Any) -> tuple[int, int]:

@@ -148,12 +148,13 @@ def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
     os.execvp("docker", ["docker", "exec", "--interactive", *terminal, CONTAINER, *command])
 
 
-def execute(*command: str) -> None:
-    """Run a command in the undercloud instance; raises :class:`errors.Error` if it fails."""
+def execute(*command: str) -> str:
+    """What a command in the undercloud instance says; raises :class:`errors.Error` if it fails."""
     code, output = _engine().containers.get(CONTAINER).exec_run(list(command))
+    said = output.decode(errors="replace") if isinstance(output, bytes) else ""
     if code:
-        said = output.decode(errors="replace").strip() if isinstance(output, bytes) else ""
-        raise errors.Error(f"{' '.join(command)} failed in the undercloud: {said}")
+        raise errors.Error(f"{' '.join(command)} failed in the undercloud: {said.strip()}")
+    return said
 
 
 def _engine() -> docker.DockerClient:

@@ -77,6 +77,17 @@ def test_instances_are_servers_of_the_undercloud() -> None:
     }
 
 
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_placement_of_each_instance_is_explained(instance: str) -> None:
+    host = f"undercloud-{INSTANCES[instance][1]}"
+    said = clouds.altostratus("overcloud", "why", instance).stdout
+    assert f"\nIt runs on {host} because no other compute process takes it\n" in said
+    told = json.loads(clouds.altostratus("overcloud", "why", instance, "--json").stdout)
+    assert told["host"] == host
+    assert [row["process"] for row in told["rows"] if not row["obstacles"]] == [host]
+    assert "out of reach" not in told["scheduler"]
+
+
 def test_overcloud_is_a_stack() -> None:
     found = clouds.openstack("undercloud", "stack", "list")
     assert {one["Stack Name"]: one["Stack Status"] for one in found} == {"demo": "CREATE_COMPLETE"}

@@ -1,4 +1,4 @@
-"""New images change the roots of instances and nothing else, and the way back is as short."""
+"""Upgrade and rollback: new images change the roots of instances and nothing else."""
 
 import os
 import pathlib
@@ -35,9 +35,10 @@ def test_new_image_changes_the_root_and_nothing_else(changed: pathlib.Path) -> N
     before = {instance: facts(instance) for instance in REBUILT}
     for instance in REBUILT:
         clouds.in_instance(instance, f"touch {MARK} /mnt/state/written-before; sync")
-    plan = deploy(changed, "plan")
-    assert "the image (the server is rebuilt) of database" in plan
-    deploy(changed, "deploy")
+    assert "the image (the server is rebuilt) of database" in run_in(changed, "plan")
+    said = run_in(changed, "upgrade")
+    assert [line.split()[0] for line in said.splitlines()[1:]] == list(REBUILT)
+    assert "Nothing to do" in run_in(changed, "upgrade")
     for instance, element in REBUILT.items():
         assert facts(instance) == before[instance]
         assert clouds.in_instance(instance, f"cat /{IN_IMAGE}") == f"{element}\n"
@@ -47,10 +48,10 @@ def test_new_image_changes_the_root_and_nothing_else(changed: pathlib.Path) -> N
 
 def test_way_back_takes_up_the_root_that_was_kept() -> None:
     before = {instance: facts(instance) for instance in REBUILT}
-    clouds.altostratus("overcloud", "deploy", timeout_s=clouds.DEPLOY_S)
+    clouds.altostratus("overcloud", "rollback", timeout_s=clouds.DEPLOY_S)
     for instance in REBUILT:
         assert facts(instance) == before[instance]
-        clouds.in_instance(instance, f"test -e {MARK} && rm {MARK} && rm /mnt/state/written-before")
+        clouds.in_instance(instance, f"rm {MARK} /mnt/state/written-before")
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
@@ -62,7 +63,7 @@ def facts(instance: str) -> Any:
     return found["id"], found["addresses"], sorted(port["ID"] for port in ports), state
 
 
-def deploy(checkout: pathlib.Path, command: str) -> str:
+def run_in(checkout: pathlib.Path, command: str) -> str:
     """What a command of another checkout says to the overcloud that is there."""
     done = subprocess.run(
         [sys.executable, "-m", "altostratus", "overcloud", command],

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,20 @@ def test_missing_host_is_explained() -> None:
             lambda _running: stack.enter_context(disabled(HOST)),
             *("overcloud", "deploy", FILE),
         )
+        told = [why(instance) for instance in ("identity", "images")]
     assert status == Exit.FAILED, said
+    # Heat may have come to one of them only.
+    refused = [one for one in told if "No valid host was found" in one["server"]]
+    assert refused, told
+    for one in refused:
+        assert one["candidates"] == []
+        # Placement or, if it has not heard of it yet, the first filter.
+        assert re.search("no candidates from Placement|ComputeFilter left 0", one["scheduler"])
+        assert "its compute process is disabled: e2e" in one["result"]["text"]
+        assert f"service set --enable {HOST}" in one["result"]["fix"]
     # Of those that want this hypervisor, the one that Heat came to first.
-    told = r"instance (identity|images): Nova found no host for it \(No valid host was found\):"
-    assert re.search(told, said), said
+    words = r"instance (identity|images): Nova found no host for it \(No valid host was found\):"
+    assert re.search(words, said), said
     assert f"    {HOST}: its compute process is disabled: e2e" in said
     assert f"hint: openstack --os-cloud undercloud compute service set --enable {HOST}" in said
 
@@ -81,6 +92,11 @@ def test_failed_service_is_told_within_a_minute() -> None:
 def test_next_deployment_goes_on() -> None:
     clouds.altostratus("overcloud", "deploy", FILE, timeout_s=clouds.DEPLOY_S)
     clouds.altostratus("overcloud", "verify", FILE)
+
+
+def why(instance: str) -> Any:
+    """What ``overcloud why`` says, as data."""
+    return json.loads(clouds.altostratus("overcloud", "why", instance, FILE, "--json").stdout)
 
 
 @contextlib.contextmanager

@@ -38,8 +38,9 @@ def test_only_images_of_ours_that_nothing_uses_and_wants_are_unused() -> None:
         loaded("current", "b" * 64),
         loaded("foreign", ""),
         loaded("old", "d" * 64),
+        loaded("of a rollback", "e" * 64),
     ]
-    unused = inventory.unused(found, lambda services, hypervisor: "b" * 64)
+    unused = inventory.unused(found, lambda services, hypervisor: "b" * 64, {"e" * 64})
     assert [one.name for one in unused] == ["old"]
 
 

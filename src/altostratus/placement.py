@@ -1,0 +1,64 @@
+"""Placement: what compute processes have and what of it is used, and where it would place."""
+
+import collections.abc
+import dataclasses
+from typing import Any
+
+import openstack
+import openstack.exceptions
+
+_VERSION = "1.39"
+
+Connection = openstack.connection.Connection
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ResourceProvider:
+    """A compute process's share of memory and disk, what all use of it, and its traits."""
+
+    id: str
+    name: str
+    memory_mib: int = 0
+    disk_gib: int = 0
+    used_memory_mib: int = 0
+    used_disk_gib: int = 0
+    traits: frozenset[str] = frozenset()
+
+
+def providers(undercloud: Connection) -> collections.abc.Iterator[ResourceProvider]:
+    """All resource providers."""
+    for one in _get(undercloud, "/resource_providers")["resource_providers"]:
+        path = f"/resource_providers/{one['uuid']}"
+        inventory = _get(undercloud, f"{path}/inventories")["inventories"]
+        usages = _get(undercloud, f"{path}/usages")["usages"]
+        yield ResourceProvider(
+            id=one["uuid"],
+            name=one["name"],
+            memory_mib=_usable(inventory, "MEMORY_MB"),
+            disk_gib=_usable(inventory, "DISK_GB"),
+            used_memory_mib=usages.get("MEMORY_MB", 0),
+            used_disk_gib=usages.get("DISK_GB", 0),
+            traits=frozenset(_get(undercloud, f"{path}/traits")["traits"]),
+        )
+
+
+def aggregates(undercloud: Connection, provider: str) -> frozenset[str]:
+    """The ids of the aggregates that a provider is in."""
+    return frozenset(_get(undercloud, f"/resource_providers/{provider}/aggregates")["aggregates"])
+
+
+def candidates(undercloud: Connection, query: list[tuple[str, str]]) -> frozenset[str]:
+    """The ids of the providers that Placement offers for a query."""
+    found = _get(undercloud, "/allocation_candidates", query)["allocation_requests"]
+    return frozenset(provider for one in found for provider in one["allocations"])
+
+
+def _get(undercloud: Connection, path: str, query: list[tuple[str, str]] | None = None) -> Any:
+    response = undercloud.placement.get(path, params=query, microversion=_VERSION)
+    openstack.exceptions.raise_from_response(response)
+    return response.json()
+
+
+def _usable(inventory: dict[str, Any], name: str) -> int:
+    one = inventory.get(name)
+    return int((one["total"] - one["reserved"]) * one["allocation_ratio"]) if one else 0
