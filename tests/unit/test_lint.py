@@ -7,7 +7,7 @@ import sys
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-BENCH = ("bench/quickstart", "bench/images", "bench/control-plane")
+BENCH = ("bench/quickstart", "bench/images", "bench/control-plane", "bench/upgrade")
 
 
 @pytest.mark.parametrize(

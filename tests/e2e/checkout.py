@@ -1,0 +1,39 @@
+"""A copy of this checkout with other elements: what an operator has who upgrades."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from tests.e2e import clouds
+
+# Of an image whose element has changed. It is the same in every run: an image that was built for
+# an earlier run serves this one.
+NEW_FILE = "etc/new-in-this-image"
+
+
+def with_new_elements(folder: pathlib.Path, *elements: str) -> pathlib.Path:
+    """A copy in a folder in which these elements bring a further file, with their name in it."""
+    copy = folder / "checkout"
+    shutil.copytree(clouds.ROOT, copy, ignore=shutil.ignore_patterns(".venv", ".git", "build"))
+    for element in elements:
+        file = copy / "elements" / element / "static" / NEW_FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{element}\n")
+    return copy
+
+
+def run(checkout: pathlib.Path, *arguments: str) -> str:
+    """What the program of another checkout says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "altostratus", *arguments],
+        env={**os.environ, "PYTHONPATH": str(checkout / "src")},
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=clouds.DEPLOY_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

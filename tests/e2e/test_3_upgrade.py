@@ -1,0 +1,52 @@
+"""Upgrade and rollback: new images change the roots of instances and nothing else."""
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from tests.e2e import checkout, clouds
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+UPGRADED = {"database": "mariadb", "identity": "keystone"}  # LXC and Docker
+MARK = "/etc/written-on-this-root"
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A checkout in which the elements of two services have changed."""
+    return checkout.with_new_elements(tmp_path_factory.mktemp("new"), *UPGRADED.values())
+
+
+def test_upgrade_changes_roots_and_nothing_else(changed: pathlib.Path) -> None:
+    before = {instance: facts(instance) for instance in UPGRADED}
+    for instance in UPGRADED:
+        clouds.in_instance(instance, f"touch {MARK} /mnt/state/written-before; sync")
+    planned = checkout.run(changed, "overcloud", "plan")
+    assert "the image (the server is rebuilt) of database" in planned
+    said = checkout.run(changed, "overcloud", "upgrade")
+    assert [line.split()[0] for line in said.splitlines()[1:]] == list(UPGRADED)
+    assert "Nothing to do" in checkout.run(changed, "overcloud", "upgrade")
+    for instance, element in UPGRADED.items():
+        assert facts(instance) == before[instance]
+        assert clouds.in_instance(instance, f"cat /{checkout.NEW_FILE}") == f"{element}\n"
+        clouds.in_instance(instance, f"test ! -e {MARK} && test -e /mnt/state/written-before")
+    clouds.altostratus("overcloud", "verify")
+
+
+def test_rollback_takes_up_the_roots_that_were_kept() -> None:
+    before = {instance: facts(instance) for instance in UPGRADED}
+    clouds.altostratus("overcloud", "rollback", timeout_s=clouds.DEPLOY_S)
+    for instance in UPGRADED:
+        assert facts(instance) == before[instance]
+        clouds.in_instance(instance, f"rm {MARK} /mnt/state/written-before")
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
+
+
+def facts(instance: str) -> Any:
+    """What of a server no upgrade may change."""
+    found = clouds.openstack("undercloud", "server", "show", f"demo-{instance}")
+    ports = clouds.openstack("undercloud", "port", "list", "--server", found["id"])
+    state = clouds.in_instance(instance, "stat --file-system --format %i /mnt/state")
+    return found["id"], found["addresses"], sorted(port["ID"] for port in ports), state
