@@ -274,6 +274,15 @@ def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) ->
     _wait_alive(deployment, step, server, shown)
 
 
+def _rebuild_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    """With the image that Nova has noted: where Heat wants another one, it says so later."""
+    server = _server(deployment, step)
+    compute = deployment.undercloud.compute
+    image = compute.get_server(server.id).image
+    compute.rebuild_server(server.id, image["id"], preserve_ephemeral=True)
+    _wait_alive(deployment, step, server, shown)
+
+
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     request_stack(deployment, step.reason)
 
@@ -334,6 +343,7 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.CREATE_NETWORK: _create_network,
     plan.Kind.START_SERVER: _start_server,
     plan.Kind.RESTART_SERVER: _restart_server,
+    plan.Kind.REBUILD_SERVER: _rebuild_server,
     plan.Kind.CREATE_STACK: _create_or_update_stack,
     plan.Kind.UPDATE_STACK: _create_or_update_stack,
     plan.Kind.REGISTER_CATALOG: _register_catalog,

@@ -45,12 +45,19 @@ class Stack:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Server:
-    """A server of the overcloud; ``answers`` says whether it can be reached."""
+    """A server of the overcloud; ``answers`` says whether it can be reached, ``has_run`` whether
+    it was ever started."""
 
     instance: str
     id: str
     status: str
     answers: bool
+    has_run: bool = True
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a server that ran is in ERROR: its rebuild failed, or was cut off."""
+        return self.status == "ERROR" and self.has_run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Kind(enum.StrEnum):
     CREATE_NETWORK = "create network"
     START_SERVER = "start server"
     RESTART_SERVER = "restart server"
+    REBUILD_SERVER = "rebuild server"
     CREATE_STACK = "create stack"
     UPDATE_STACK = "update stack"
     REGISTER_CATALOG = "register catalog"
@@ -200,7 +201,7 @@ def _preparing_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
 
 
 def _server_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
-    """What brings back servers that were stopped or killed from outside."""
+    """What brings back servers that were stopped or killed from outside, or half rebuilt."""
     for instance in overcloud.instances:
         server = observed.server_of(instance.name)
         if server is None:
@@ -209,6 +210,10 @@ def _server_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
         if server.status == "SHUTOFF":
             reason = "it is SHUTOFF, stopped or killed from outside"
             yield Step(Kind.START_SERVER, name, reason, instance.name)
+        elif server.is_broken:
+            # First: Heat would replace it.
+            reason = "it is ERROR: its rebuild failed, or was cut off"
+            yield Step(Kind.REBUILD_SERVER, name, reason, instance.name)
         elif not _is_alive(server) and observed.stack and observed.stack.is_complete:
             # In a stack that failed it may never have been well: Heat replaces it then.
             reason = f"it is {server.status} and does not answer"
@@ -290,7 +295,7 @@ def _is_alive(server: Server) -> bool:
 def _is_healthy(observed: Observed, instance: Instance) -> bool:
     """Whether Heat must keep its hands off the server: it has run, and holds state."""
     server = observed.server_of(instance.name)
-    return server is not None and server.status != "ERROR"
+    return server is not None and (server.status != "ERROR" or server.has_run)
 
 
 def _why_nothing(overcloud: Overcloud, wanted: stack.Request) -> str:

@@ -194,7 +194,7 @@ def _servers(
         name = server.metadata[stack.INSTANCE]
         known = deployed.get(name)
         alive = server.status == "ACTIVE" and (known is None or answers(known.addresses[CONTROL]))
-        return observed.Server(name, server.id, server.status, alive)
+        return observed.Server(name, server.id, server.status, alive, bool(server.launched_at))
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))

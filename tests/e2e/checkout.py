@@ -26,14 +26,19 @@ def with_new_elements(folder: pathlib.Path, *elements: str) -> pathlib.Path:
 
 def run(checkout: pathlib.Path, *arguments: str) -> str:
     """What the program of another checkout says."""
-    done = subprocess.run(
+    with started(checkout, *arguments) as program:
+        stdout, stderr = program.communicate(timeout=clouds.DEPLOY_S)
+    assert program.returncode == 0, stdout + stderr
+    return stdout
+
+
+def started(checkout: pathlib.Path, *arguments: str) -> subprocess.Popen[str]:
+    """The program of another checkout, while it runs."""
+    return subprocess.Popen(
         [sys.executable, "-m", "altostratus", *arguments],
         env={**os.environ, "PYTHONPATH": str(checkout / "src")},
         cwd=checkout,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=clouds.DEPLOY_S,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout

@@ -5,11 +5,15 @@ from typing import Any
 
 import pytest
 
+from altostratus import cloud
+from altostratus.errors import Exit
 from tests.e2e import checkout, clouds
 
 pytestmark = pytest.mark.usefixtures("deployed")
 
 UPGRADED = {"database": "mariadb", "identity": "keystone"}  # LXC and Docker
+REBUILDING = ("rebuilding", "rebuild_spawning")
+REBUILD_S = 300
 MARK = "/etc/written-on-this-root"
 
 
@@ -42,6 +46,30 @@ def test_rollback_takes_up_the_roots_that_were_kept() -> None:
         assert facts(instance) == before[instance]
         clouds.in_instance(instance, f"rm {MARK} /mnt/state/written-before")
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
+
+
+def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
+    """Nova says ERROR of a server whose nova-compute was killed; Heat must not make another."""
+    before = facts("identity")
+    with checkout.started(changed, "overcloud", "upgrade", "--only", "identity") as program:
+        wait_for_rebuild("identity")
+        clouds.in_undercloud("systemctl", "kill", "--signal=KILL", "nova-compute@docker")
+        _, said = program.communicate(timeout=clouds.DEPLOY_S)
+    assert program.returncode == Exit.FAILED, said
+    assert "identity: failed, and has its earlier image again" in said
+    assert facts("identity") == before
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
+
+
+def wait_for_rebuild(instance: str) -> None:
+    """Until Nova is about to rebuild a server."""
+    compute = cloud.connect("undercloud").compute
+
+    def rebuilding() -> tuple[bool | None, str]:
+        (server,) = compute.servers(name=f"demo-{instance}")
+        return (server.task_state in REBUILDING) or None, str(server.task_state)
+
+    cloud.wait("the rebuild", rebuilding, REBUILD_S, poll_s=0.1)
 
 
 def facts(instance: str) -> Any:
