@@ -15,6 +15,11 @@ UPGRADED = {"database": "mariadb", "identity": "keystone"}  # LXC and Docker
 REBUILDING = ("rebuilding", "rebuild_spawning")
 REBUILD_S = 300
 MARK = "/etc/written-on-this-root"
+BROKEN = """\
+#!/bin/bash
+echo "no such release of the database" >&2
+exit 1
+"""
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +61,19 @@ def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
         clouds.in_undercloud("systemctl", "kill", "--signal=KILL", "nova-compute@docker")
         _, said = program.communicate(timeout=clouds.DEPLOY_S)
     assert program.returncode == Exit.FAILED, said
+    assert "identity: failed, and has its earlier image again" in said
+    assert facts("identity") == before
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
+
+
+def test_image_that_does_not_do_is_taken_back(tmp_path: pathlib.Path) -> None:
+    script = "keystone/os-refresh-config/configure.d/41-broken"
+    broken = checkout.changed(tmp_path, {script: BROKEN})
+    before = facts("identity")
+    with checkout.started(broken, "overcloud", "upgrade") as program:
+        _, said = program.communicate(timeout=clouds.DEPLOY_S)
+    assert program.returncode == Exit.FAILED, said
+    assert "no such release of the database" in said
     assert "identity: failed, and has its earlier image again" in said
     assert facts("identity") == before
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
