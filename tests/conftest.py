@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-GROUPS = ("isolated", "combined", "kvm", "compute")
+GROUPS = ("isolated", "combined", "kvm", "compute", "upgrade")
 ALL = "all"
 
 

@@ -9,7 +9,7 @@ from altostratus import cloud
 from altostratus.errors import Exit
 from tests.e2e import checkout, clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("upgrade")]
 
 UPGRADED = {"database": "mariadb", "identity": "keystone"}  # LXC and Docker
 REBUILDING = ("rebuilding", "rebuild_spawning")

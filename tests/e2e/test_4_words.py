@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e import clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("upgrade")]
 
 
 def test_every_service_runs_on_the_other_hypervisor(tmp_path: pathlib.Path) -> None:
