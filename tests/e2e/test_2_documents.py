@@ -1,0 +1,49 @@
+"""The commands of the documents that look and change nothing, as a reader of them would type them."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from tests.e2e import clouds
+
+pytestmark = pytest.mark.usefixtures("deployed")
+
+PAGES = (clouds.ROOT / "README.md", *sorted((clouds.ROOT / "docs").rglob("*.md")))
+# As they stand in blocks of their own.
+COMMAND = re.compile(r"^    ((?:\./altostratus|openstack --os-cloud) [^\n]*[^\\\n])$", re.MULTILINE)
+LOOKS = re.compile(
+    r"openstack --os-cloud \w+ .*(list|show|issue)\b"
+    r"|\./altostratus (overcloud (check|plan|status|verify|history|why)"
+    r"|undercloud status|image (list|manifest|prune --dry-run))\b"
+)
+# They need what the first cloud has not, or write a file.
+ELSEWHERE = re.compile(r"--tempest|--out|--hypervisor|secrets\.yaml|MACHINE|console")
+# What stands for a file, and the one that is taken without one, are left out.
+FILES = {"FILE", "lab.yaml", "examples/quickstart.yaml"}
+
+
+def commands() -> list[str]:
+    """Each of them once."""
+    found = [one for page in PAGES for one in COMMAND.findall(page.read_text())]
+    looks = [one for one in found if LOOKS.match(one) and not ELSEWHERE.search(one)]
+    words = [one.replace("INSTANCE", "identity").split() for one in looks]
+    return sorted({" ".join(word for word in one if word not in FILES) for one in words})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_of_the_documents_does(command: str) -> None:
+    path = f"{pathlib.Path(clouds.CLIENT).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=clouds.ROOT,
+        env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=clouds.COMMAND_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
