@@ -98,4 +98,7 @@ def facts(instance: str) -> Any:
     found = clouds.openstack("undercloud", "server", "show", f"demo-{instance}")
     ports = clouds.openstack("undercloud", "port", "list", "--server", found["id"])
     state = clouds.in_instance(instance, "stat --file-system --format %i /mnt/state")
-    return found["id"], found["addresses"], sorted(port["ID"] for port in ports), state
+    show = ("resource", "provider", "allocation", "show", found["id"])
+    taken = [one["resources"] for one in clouds.openstack("undercloud", *show)]
+    assert taken
+    return found["id"], found["addresses"], sorted(port["ID"] for port in ports), state, taken
