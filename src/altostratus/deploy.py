@@ -34,9 +34,11 @@ from altostratus import (
     metadata,
     networks,
     observed,
+    placement,
     plan,
     reach,
     rollout,
+    scheduling,
     stack,
     survey,
     verify,
@@ -276,11 +278,14 @@ def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) ->
 
 def _rebuild_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     """With the image that Nova has noted: where Heat wants another one, it says so later."""
-    server = _server(deployment, step)
-    compute = deployment.undercloud.compute
-    image = compute.get_server(server.id).image
-    compute.rebuild_server(server.id, image["id"], preserve_ephemeral=True)
+    undercloud, server = deployment.undercloud, _server(deployment, step)
+    found = undercloud.compute.get_server(server.id)
+    undercloud.compute.rebuild_server(found, found.image["id"], preserve_ephemeral=True)
     _wait_alive(deployment, step, server, shown)
+    flavor: Any = found.flavor
+    size = (flavor.ram, flavor.vcpus, flavor.disk)
+    wanted = scheduling.demand(*size, flavor.extra_specs or {}, {})
+    placement.restore_allocation(undercloud, found, wanted.resources)
 
 
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:

@@ -53,6 +53,29 @@ def candidates(undercloud: Connection, query: list[tuple[str, str]]) -> frozense
     return frozenset(provider for one in found for provider in one["allocations"])
 
 
+def restore_allocation(
+    undercloud: Connection, server: Any, resources: collections.abc.Mapping[str, int]
+) -> None:
+    """Have Placement count a server again, if it does not, on the compute process where it is.
+
+    Nova forgets the allocation of a server whose rebuild has failed, and leaves the server there.
+    """
+    path = f"/allocations/{server.id}"
+    if _get(undercloud, path)["allocations"]:
+        return
+    query = [("name", server.compute_host)]
+    (provider,) = _get(undercloud, "/resource_providers", query)["resource_providers"]
+    content = {
+        "allocations": {provider["uuid"]: {"resources": dict(resources)}},
+        "project_id": server.project_id,
+        "user_id": server.user_id,
+        "consumer_generation": None,
+        "consumer_type": "INSTANCE",
+    }
+    response = undercloud.placement.put(path, json=content, microversion=_VERSION)
+    openstack.exceptions.raise_from_response(response)
+
+
 def _get(undercloud: Connection, path: str, query: list[tuple[str, str]] | None = None) -> Any:
     response = undercloud.placement.get(path, params=query, microversion=_VERSION)
     openstack.exceptions.raise_from_response(response)

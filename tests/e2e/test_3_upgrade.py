@@ -1,5 +1,6 @@
 """Upgrade and rollback: new images change the roots of instances and nothing else."""
 
+import http.client
 import pathlib
 from typing import Any
 
@@ -66,6 +67,19 @@ def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
     assert program.returncode == Exit.FAILED, said
     assert "identity: failed, and has its earlier image again" in said
     assert facts("identity") == before
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
+
+
+def test_server_whose_rebuild_failed_is_rebuilt() -> None:
+    """Nova says ERROR of it, and has told Placement to forget it."""
+    before = facts("images")
+    client = cloud.connect("undercloud")
+    client.compute.reset_server_state(before[0], "error")
+    deleted = client.placement.delete(f"/allocations/{before[0]}")
+    assert deleted.status_code == http.client.NO_CONTENT
+    said = clouds.altostratus("overcloud", "deploy", timeout_s=clouds.DEPLOY_S).stdout
+    assert "rebuild server  demo-images" in said
+    assert facts("images") == before
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
