@@ -5,11 +5,9 @@ An interrupted run is resumed by running again: the next plan begins with what i
 
 import collections.abc
 import contextlib
-import dataclasses
 import datetime
 import functools
 import pathlib
-from typing import Any
 
 import openstack
 
@@ -33,38 +31,20 @@ from altostratus import (
     log,
     metadata,
     networks,
-    observed,
-    placement,
     plan,
     reach,
     rollout,
-    scheduling,
+    servers,
     stack,
     survey,
     verify,
 )
-from altostratus.model import CONTROL, Instance, Overcloud, Share
+from altostratus.deployment import Deployment
+from altostratus.model import Overcloud, Share
 from altostratus.yamlfile import Document
 
 TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
-_SERVER_S = 180
-_ANSWER_S = 120
 _IDENTITY_S = 900
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Deployment:
-    """A plan, what carrying it out takes, and what it was made from.
-
-    ``known`` are the secrets that were there, ``secrets`` those and the new ones.
-    """
-
-    undercloud: openstack.connection.Connection
-    plan: plan.Plan
-    secrets: dict[str, str]
-    observed: observed.Observed
-    known: dict[str, str]
-    document: Document
 
 
 def prepare(
@@ -264,30 +244,6 @@ def _create_network(deployment: Deployment, step: plan.Step, shown: log.Step) ->
     networks.create(deployment.undercloud, overcloud, wanted)
 
 
-def _start_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    server = _server(deployment, step)
-    deployment.undercloud.compute.start_server(server.id)
-    _wait_alive(deployment, step, server, shown)
-
-
-def _restart_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    server = _server(deployment, step)
-    deployment.undercloud.compute.reboot_server(server.id, "HARD")
-    _wait_alive(deployment, step, server, shown)
-
-
-def _rebuild_server(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    """With the image that Nova has noted: where Heat wants another one, it says so later."""
-    undercloud, server = deployment.undercloud, _server(deployment, step)
-    found = undercloud.compute.get_server(server.id)
-    undercloud.compute.rebuild_server(found, found.image["id"], preserve_ephemeral=True)
-    _wait_alive(deployment, step, server, shown)
-    flavor: Any = found.flavor
-    size = (flavor.ram, flavor.vcpus, flavor.disk)
-    wanted = scheduling.demand(*size, flavor.extra_specs or {}, {})
-    placement.restore_allocation(undercloud, found, wanted.resources)
-
-
 def _create_or_update_stack(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     request_stack(deployment, step.reason)
 
@@ -346,9 +302,10 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.CREATE_KEYPAIR: _create_keypair,
     plan.Kind.CREATE_FLAVOR: _create_flavor,
     plan.Kind.CREATE_NETWORK: _create_network,
-    plan.Kind.START_SERVER: _start_server,
-    plan.Kind.RESTART_SERVER: _restart_server,
-    plan.Kind.REBUILD_SERVER: _rebuild_server,
+    plan.Kind.START_SERVER: servers.start,
+    plan.Kind.RESTART_SERVER: servers.restart,
+    plan.Kind.REBUILD_SERVER: servers.rebuild,
+    plan.Kind.CONFIGURE_SERVER: servers.configure,
     plan.Kind.CREATE_STACK: _create_or_update_stack,
     plan.Kind.UPDATE_STACK: _create_or_update_stack,
     plan.Kind.REGISTER_CATALOG: _register_catalog,
@@ -361,31 +318,3 @@ _ACTIONS: dict[plan.Kind, _Action] = {
 def _spec(deployment: Deployment, step: plan.Step) -> images.ImageSpec:
     specs = survey.image_specs(deployment.plan.overcloud).values()
     return next(one for one in specs if images.digest(one) == step.digest)
-
-
-def _server(deployment: Deployment, step: plan.Step) -> observed.Server:
-    found = deployment.observed.server_of(step.instance or "")
-    assert found is not None, "the plan starts only what it saw"
-    return found
-
-
-def _wait_alive(
-    deployment: Deployment, step: plan.Step, server: observed.Server, shown: log.Step
-) -> None:
-    """Until the server runs and its services answer."""
-    compute = deployment.undercloud.compute
-    hint = f"openstack --os-cloud undercloud server show {server.id}"
-
-    def running() -> tuple[Any, str]:
-        found = compute.get_server(server.id)
-        return (found if found.status == "ACTIVE" else None), f"it is {found.status}"
-
-    cloud.wait(f"starting {step.subject}", running, _SERVER_S, hint=hint, step=shown)
-    overcloud = deployment.plan.overcloud
-    instance: Instance = next(one for one in overcloud.instances if one.name == server.instance)
-    address = deployment.plan.addresses[instance.name][CONTROL]
-
-    def answering() -> tuple[Any, str]:
-        return survey.answers(address, timeout_s=1) or None, f"{address} does not answer"
-
-    cloud.wait(f"booting {step.subject}", answering, _ANSWER_S, hint=hint, step=shown)

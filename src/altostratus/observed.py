@@ -46,13 +46,14 @@ class Stack:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Server:
     """A server of the overcloud; ``answers`` says whether it can be reached, ``has_run`` whether
-    it was ever started."""
+    it was ever started, ``drift`` what in it is not as it was configured, in words."""
 
     instance: str
     id: str
     status: str
     answers: bool
     has_run: bool = True
+    drift: tuple[str, ...] = ()
 
     @property
     def is_broken(self) -> bool:

@@ -25,6 +25,7 @@ class Kind(enum.StrEnum):
     START_SERVER = "start server"
     RESTART_SERVER = "restart server"
     REBUILD_SERVER = "rebuild server"
+    CONFIGURE_SERVER = "configure server"
     CREATE_STACK = "create stack"
     UPDATE_STACK = "update stack"
     REGISTER_CATALOG = "register catalog"
@@ -218,6 +219,8 @@ def _server_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
             # In a stack that failed it may never have been well: Heat replaces it then.
             reason = f"it is {server.status} and does not answer"
             yield Step(Kind.RESTART_SERVER, name, reason, instance.name)
+        elif server.drift:
+            yield Step(Kind.CONFIGURE_SERVER, name, "; ".join(server.drift), instance.name)
 
 
 def _stack_steps(overcloud: Overcloud, observed: Observed, wanted: stack.Request) -> _Steps:

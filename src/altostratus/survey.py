@@ -18,6 +18,7 @@ from altostratus import (
     certificates,
     cloud,
     credentials,
+    drift,
     errors,
     history,
     hypervisors,
@@ -66,7 +67,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     seen = observed.Observed(
         control=_control(undercloud),
         stack=described,
-        servers=_servers(servers, known),
+        servers=_servers(overcloud.name, servers, known),
         images=glance_images(undercloud),
         built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
         networks=found_networks,
@@ -186,7 +187,9 @@ def _own_servers(undercloud: Connection, overcloud: str) -> collections.abc.Iter
 
 
 def _servers(
-    servers: list[Any], deployed: collections.abc.Mapping[str, observed.Deployed]
+    overcloud: str,
+    servers: list[Any],
+    deployed: collections.abc.Mapping[str, observed.Deployed],
 ) -> tuple[observed.Server, ...]:
     """The servers, each asked at its control address: Nova learns late of a dead container."""
 
@@ -194,7 +197,11 @@ def _servers(
         name = server.metadata[stack.INSTANCE]
         known = deployed.get(name)
         alive = server.status == "ACTIVE" and (known is None or answers(known.addresses[CONTROL]))
-        return observed.Server(name, server.id, server.status, alive, bool(server.launched_at))
+        differs: tuple[str, ...] = ()
+        if alive and known:
+            differs = drift.read(overcloud, server.id, known.addresses[CONTROL])
+        has_run = bool(server.launched_at)
+        return observed.Server(name, server.id, server.status, alive, has_run, differs)
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))

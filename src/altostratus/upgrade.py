@@ -8,6 +8,7 @@ import collections.abc
 import dataclasses
 
 from altostratus import deploy, errors, log, plan, rollout, survey
+from altostratus.deployment import Deployment
 from altostratus.model import Overcloud
 from altostratus.rollout import Change
 from altostratus.yamlfile import Document
@@ -21,7 +22,7 @@ class Rollout:
 
     overcloud: Overcloud
     document: Document
-    deployment: deploy.Deployment
+    deployment: Deployment
     changes: tuple[Change, ...]
 
 
@@ -69,7 +70,7 @@ def execute(wanted: Rollout) -> None:
             _change(wanted, change)
 
 
-def _target(overcloud: Overcloud, document: Document) -> deploy.Deployment:
+def _target(overcloud: Overcloud, document: Document) -> Deployment:
     target = deploy.prepare(overcloud, document)
     if target.observed.stack is None:
         raise errors.Error(
@@ -88,7 +89,7 @@ def _refuse_missing(found: tuple[Change, ...]) -> None:
         )
 
 
-def _restricted(wanted: Rollout) -> deploy.Deployment:
+def _restricted(wanted: Rollout) -> Deployment:
     """The steps alone that make the images of the changes."""
     digests = {change.after.digest for change in wanted.changes}
     steps = tuple(

@@ -52,6 +52,19 @@ def test_killed_instance_is_back_with_its_data(
     assert again["id"] == server["id"]
 
 
+def test_what_was_changed_by_hand_is_planned_and_mended() -> None:
+    conf = "/etc/glance/glance-api.conf"
+    before = clouds.in_instance("images", f"sha256sum {conf}")
+    clouds.in_instance("images", f"echo '# by hand' >> {conf}")
+    clouds.in_instance("database", "systemctl stop mariadb")
+    planned = clouds.altostratus("overcloud", "plan").stdout
+    assert f"{conf} was changed by hand" in planned
+    assert "mariadb does not run" in planned
+    clouds.altostratus("overcloud", "deploy", timeout_s=clouds.DEPLOY_S)
+    assert clouds.in_instance("images", f"sha256sum {conf}") == before
+    assert "Nothing to do" in clouds.altostratus("overcloud", "plan").stdout
+
+
 def test_second_operator_is_told_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
     undercloud = cloud.connect("undercloud")

@@ -27,10 +27,13 @@ _LAYERS = (
         "verify",
         "failures",
         "evidence",
+        "deployment",
+        "servers",
     },
     {
         "baseline",
         "dashboard",
+        "drift",
         "glance",
         "networks",
         "survey",

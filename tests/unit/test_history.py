@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from altostratus import deploy, history, lock, plan, spec, stack, survey, yamlfile
+from altostratus.deployment import Deployment
 from tests.unit import golden
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -167,10 +168,10 @@ class FakeUndercloud:
         ]
 
 
-def deployment(undercloud: Any) -> deploy.Deployment:
+def deployment(undercloud: Any) -> Deployment:
     """The quickstart, planned for a double."""
     secrets, seen = golden.fixed_secrets(_DEMO), golden.empty_undercloud()
-    return deploy.Deployment(undercloud, _PLAN, secrets, seen, secrets, _DOCUMENT)
+    return Deployment(undercloud, _PLAN, secrets, seen, secrets, _DOCUMENT)
 
 
 def test_each_request_for_the_stack_carries_the_history_on() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from altostratus import certificates, cli, deploy, errors, keptplan, metadata, plan, spec, yamlfile
+from altostratus.deployment import Deployment
 from altostratus.errors import Exit
 from altostratus.observed import Observed, Server
 from tests.unit import golden
@@ -228,7 +229,7 @@ def test_plan_is_refused_for_another_file_or_hypervisor(
 def test_plan_is_kept_from_what_is_deployed_with_it() -> None:
     nowhere: Any = None
     made, document = golden.make_plan(_DEMO, _DEPLOYED), yamlfile.parse(_TEXT, _FILE)
-    deployment = deploy.Deployment(nowhere, made, _SECRETS, _DEPLOYED, _SECRETS, document)
+    deployment = Deployment(nowhere, made, _SECRETS, _DEPLOYED, _SECRETS, document)
     first, second = (deploy.kept(deployment, "lxc") for _ in range(2))
     assert (first.file, first.text, first.hypervisor) == (_FILE, _TEXT, "lxc")
     assert keptplan.difference(first, second) is None

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from altostratus import deploy, errors, history, plan, rollout, spec, survey, upgrade, yamlfile
+from altostratus.deployment import Deployment
 from altostratus.observed import Deployed, Observed, Stack
 from tests.unit import golden
 
@@ -79,7 +80,7 @@ class Cloud:
         self.is_unwell = False
         self.entries: list[history.Entry] = []
 
-    def prepare(self, overcloud: Any, document: Any, alone: Any = None) -> deploy.Deployment:
+    def prepare(self, overcloud: Any, document: Any, alone: Any = None) -> Deployment:
         instances = {
             found.name: Deployed(
                 found.hypervisor, found.services, {}, "", 1, self.images[found.name], ""
@@ -102,9 +103,9 @@ class Cloud:
         if {name: one.digest for name, one in wanted.items()} != self.images or self.is_unwell:
             steps.append(plan.Step(plan.Kind.UPDATE_STACK, overcloud.name, ""))
         made = plan.Plan(overcloud, tuple(steps), {}, wanted, ())
-        return deploy.Deployment(None, made, {}, seen, {}, document)  # type: ignore[arg-type]
+        return Deployment(None, made, {}, seen, {}, document)  # type: ignore[arg-type]
 
-    def execute(self, deployment: deploy.Deployment) -> None:
+    def execute(self, deployment: Deployment) -> None:
         for step in deployment.plan.steps:
             if step.kind is plan.Kind.LOAD_IMAGE and step.digest:
                 self.loaded.add(step.digest)
