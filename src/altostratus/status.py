@@ -22,11 +22,15 @@ from altostratus.model import CONTROL, Overcloud
 from altostratus.observed import Observed
 
 _MISSING = "-"
+_MEND = "mend it: ./altostratus overcloud deploy"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceStatus:
-    """An instance; times are seconds from the request for its server."""
+    """An instance; times are seconds from the request for its server.
+
+    ``image`` is the digest of its image, ``drift`` what is not as it was configured, in words.
+    """
 
     name: str
     services: tuple[str, ...]
@@ -35,6 +39,8 @@ class InstanceStatus:
     addresses: dict[str, str]
     active_s: float | None
     configured_s: float | None
+    image: str
+    drift: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ def read(overcloud: Overcloud) -> Status:
                 addresses=one.addresses,
                 active_s=_seconds(servers.get(name), "launched_at"),
                 configured_s=_configured_s(servers.get(name), configured),
+                image=one.image,
+                drift=server.drift if (server := seen.server_of(name)) else (),
             )
             for name, one in deployed.items()
         ),
@@ -105,6 +113,9 @@ def to_text(status: Status) -> str:
     lines.append(f"credentials  {status.credentials}")
     lines += certificate_lines(status.certificates)
     lines += warnings(status.certificates)
+    lines += [
+        f"warning: {one.name}: {text}; {_MEND}" for one in status.instances for text in one.drift
+    ]
     return "\n".join(lines) + "\n"
 
 

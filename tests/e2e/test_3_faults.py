@@ -60,6 +60,8 @@ def test_what_was_changed_by_hand_is_planned_and_mended() -> None:
     planned = clouds.altostratus("overcloud", "plan").stdout
     assert f"{conf} was changed by hand" in planned
     assert "mariadb does not run" in planned
+    shown = clouds.altostratus("overcloud", "status").stdout
+    assert "warning: database: mariadb does not run; mend it" in shown
     clouds.altostratus("overcloud", "deploy", timeout_s=clouds.DEPLOY_S)
     assert clouds.in_instance("images", f"sha256sum {conf}") == before
     assert "Nothing to do" in clouds.altostratus("overcloud", "plan").stdout
