@@ -293,6 +293,10 @@ def _write_credentials(deployment: Deployment, step: plan.Step, shown: log.Step)
     )
 
 
+def _await_services(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    cloud.wait_serving("overcloud", hint="./altostratus overcloud status")
+
+
 def _verify(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     verify.overcloud(deployment.plan.overcloud)
 
@@ -311,6 +315,7 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.REGISTER_CATALOG: _register_catalog,
     plan.Kind.AWAIT_STACK: _await_stack,
     plan.Kind.WRITE_CREDENTIALS: _write_credentials,
+    plan.Kind.AWAIT_SERVICES: _await_services,
     plan.Kind.VERIFY: _verify,
 }
 

@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
     REGISTER_CATALOG = "register catalog"
     AWAIT_STACK = "await stack"
     WRITE_CREDENTIALS = "write credentials"
+    AWAIT_SERVICES = "await services"
     VERIFY = "verify"
 
 
@@ -90,17 +91,20 @@ def make(
     digests = {name: image.digest for name, image in images.items()}
     inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates, observed.authority)
     wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
+    brought_back = list(_server_steps(overcloud, observed))
     asked = list(_stack_steps(overcloud, observed, wanted))
     url = auth_url(overcloud, assigned)
     steps = [
         *_image_steps(images, observed),
         *_preparing_steps(overcloud, observed),
-        *_server_steps(overcloud, observed),
+        *brought_back,
         *asked,
         *(_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)) if url else ()),
         *(_await(step) for step in asked),
         *(_credentials_steps(observed, url, secrets) if url else ()),
     ]
+    if brought_back and url:
+        steps.append(Step(Kind.AWAIT_SERVICES, overcloud.name, "until they answer again"))
     if steps:
         steps.append(Step(Kind.VERIFY, overcloud.name, "something changes"))
     return Plan(

@@ -79,6 +79,8 @@ def test_kept_plan_holds_no_secret() -> None:
 
 _IMAGES = golden.fixed_images(_DEMO)
 _NEW_IMAGE = _IMAGES | {"identity": plan.Image(_IMAGES["identity"].name, "f" * 64)}
+_SERVING = "await services demo (until they answer again)"
+_VERIFY = "verify demo (something changes)"
 _START = "start server demo-identity (it is SHUTOFF, stopped or killed from outside)"
 _FEWER = dataclasses.replace(_EMPTY.control, pool_start=_EMPTY.control.pool_start + 100)
 _UPDATING = stack(digest="made from something else")
@@ -104,7 +106,7 @@ _UPDATING = stack(digest="made from something else")
         (
             kept(_DEPLOYED),
             kept(servers(Server("identity", "id-of-identity", "SHUTOFF", False))),
-            f"{_START} is to do as well; verify demo (something changes) is to do as well",
+            f"{_START} is to do as well; {_SERVING} is to do as well; {_VERIFY} is to do as well",
         ),
         (
             kept(_EMPTY),
