@@ -94,20 +94,7 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         one for one in tree["haproxy"]["services"] if one["name"] in names
     ]
     tree["nova"] |= _undercloud_nova(wanted)
-    tree["neutron"] |= {
-        "host": wanted.name,
-        "service_plugins": "",
-        "tenant_network_types": "",
-        "is_undercloud": True,
-        "metadata_secret": secrets["metadata_secret"],
-        "nova_metadata_host": _LOOPBACK,
-        "tunnel_ip": "",
-        "tunnel_types": "",
-        "datapath_type": wanted.datapath_type,
-        "bridge_mappings": f"{wanted.control.physical_network}:{wanted.control.bridge}",
-        "flat_networks": wanted.control.physical_network,
-        "network_vlan_ranges": wanted.control.physical_network,
-    }
+    tree["neutron"] |= _undercloud_neutron(wanted, secrets)
     tree["network"] = {
         "control": {
             "bridge": wanted.control.bridge,
@@ -285,6 +272,24 @@ def _hosts(overcloud: Overcloud, addresses: Addresses, network: str) -> dict[str
 def _named(tree: Tree, cloud: str, name: str, names: tuple[str, ...]) -> Tree:
     about = {"cloud": cloud, "instance": name, "services": list(names)}
     return {"altostratus": about | {"digest": digest(tree)}, **tree}
+
+
+def _undercloud_neutron(wanted: Undercloud, secrets: Secrets) -> Tree:
+    network = wanted.control.physical_network
+    return {
+        "host": wanted.name,
+        "service_plugins": "",
+        "tenant_network_types": "",
+        "is_undercloud": True,
+        "metadata_secret": secrets["metadata_secret"],
+        "nova_metadata_host": _LOOPBACK,
+        "tunnel_ip": "",
+        "tunnel_types": "",
+        "datapath_type": wanted.datapath_type,
+        "bridge_mappings": f"{network}:{wanted.control.bridge}",
+        "flat_networks": network,
+        "network_vlan_ranges": network,
+    }
 
 
 def _undercloud_nova(wanted: Undercloud) -> Tree:

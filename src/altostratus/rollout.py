@@ -31,11 +31,12 @@ def running(observed: Observed, wanted: Images) -> dict[str, Image]:
     ``wanted`` has the names: they follow from the services, which an image's change leaves alone.
     An instance that is not there yet gets the wanted one.
     """
-    found = {name: observed.deployed(name) for name in wanted}
-    return {
-        name: Image(image.name, deployed.image) if (deployed := found[name]) else image
-        for name, image in wanted.items()
-    }
+    found = dict(wanted)
+    for name, image in wanted.items():
+        deployed = observed.deployed(name)
+        if deployed:
+            found[name] = Image(image.name, deployed.image)
+    return found
 
 
 def changes(
