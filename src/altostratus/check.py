@@ -2,7 +2,7 @@
 
 import collections.abc
 
-from altostratus import errors, room, stack
+from altostratus import errors, releases, room, stack
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
 from altostratus.yamlfile import Document, Location
@@ -20,6 +20,22 @@ def check(
         *_changed_instances(overcloud, observed, document),
         *_capacity(overcloud, observed, document),
     )
+
+
+def check_release(
+    overcloud: Overcloud, observed: Observed, document: Document
+) -> tuple[errors.Finding, ...]:
+    """What speaks against deploying a release where another one is deployed."""
+    wanted = overcloud.release
+    there = observed.stack.instances if observed.stack else {}
+    others = {name: one.release for name, one in there.items() if one.release != wanted}
+    if not others:
+        return ()
+    is_later = all(releases.is_later(wanted, release) for release in others.values())
+    way = "upgrade" if is_later else "rollback"
+    said = ", ".join(f"{name} has {release}" for name, release in others.items())
+    message = f"{wanted} is not brought by deploying: {said}"
+    return (document.finding(("release",), message, f"./altostratus overcloud {way} FILE"),)
 
 
 def check_machine(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from altostratus import errors, hypervisors
+from altostratus import errors, hypervisors, releases
 from altostratus.model import DEBIAN
 
 _services = click.argument("services", nargs=-1, required=True)
@@ -23,6 +23,13 @@ _debian = click.option(
     default=DEBIAN,
     show_default=True,
     help="The Debian release that the image is made of.",
+)
+_release = click.option(
+    "--release",
+    type=click.Choice(releases.ALL),
+    default=releases.LATEST,
+    show_default=True,
+    help="The OpenStack release that the image is made of.",
 )
 
 
@@ -47,6 +54,7 @@ def _named_unless_each(
 @click.argument("services", nargs=-1, callback=_named_unless_each)
 @_on
 @_debian
+@_release
 @click.option(
     "--each",
     is_flag=True,
@@ -55,13 +63,18 @@ def _named_unless_each(
 )
 @click.option("--refresh", is_flag=True, help="Take in the updates of Debian's archive first.")
 def image_build(
-    services: tuple[str, ...], hypervisor: str, debian: str, each: bool, refresh: bool
+    services: tuple[str, ...],
+    hypervisor: str,
+    debian: str,
+    release: str,
+    each: bool,
+    refresh: bool,
 ) -> None:
     """Build the image that runs SERVICES, unless the cache has it."""
     from altostratus import images
 
     together = [(name,) for name in services] if each else [services]
-    specs = [_image_spec(one, hypervisor, debian) for one in together]
+    specs = [_image_spec(one, hypervisor, debian, release) for one in together]
     if refresh:
         _refresh(debian)
     click.echo("\n".join(map(str, images.build_all(specs))))
@@ -81,6 +94,7 @@ def _refresh(debian: str) -> None:
 @_services
 @_on
 @_debian
+@_release
 @click.option("--name", help="The name of an image that is loaded from a file.")
 @click.option("--disk-format", default="raw", show_default=True, help="Of an image from a file.")
 @click.option("--hypervisor-type", help="Nova's word for the only hypervisor that may run it.")
@@ -88,6 +102,7 @@ def image_load(
     services: tuple[str, ...],
     hypervisor: str,
     debian: str,
+    release: str,
     name: str | None,
     disk_format: str,
     hypervisor_type: str | None,
@@ -104,7 +119,7 @@ def image_load(
         name = name or path.stem
         identity = glance.load_file(connection, path, name, disk_format, hypervisor_type)
     else:
-        wanted = _image_spec(services, hypervisor, debian)
+        wanted = _image_spec(services, hypervisor, debian, release)
         images.build(wanted)
         identity = glance.load(connection, wanted, hypervisor_type)
     click.echo(identity)
@@ -114,11 +129,12 @@ def image_load(
 @_services
 @_on
 @_debian
-def image_manifest(services: tuple[str, ...], hypervisor: str, debian: str) -> None:
+@_release
+def image_manifest(services: tuple[str, ...], hypervisor: str, debian: str, release: str) -> None:
     """Show what the built image of SERVICES holds, in CycloneDX's JSON."""
     from altostratus import images
 
-    found = images.manifest(_image_spec(services, hypervisor, debian))
+    found = images.manifest(_image_spec(services, hypervisor, debian, release))
     if not found.exists():
         raise errors.Error(
             "this image is not built",
@@ -153,7 +169,7 @@ def image_prune(dry_run: bool, debian: str) -> None:
     from altostratus import cloud, glance, images, inventory
 
     unused = inventory.unused(
-        _loaded(), lambda services, on: inventory.current_digest(services, on, debian), _kept()
+        _loaded(), lambda services, on: inventory.current_digests(services, on, debian), _kept()
     )
     files = inventory.old_files(debian)
     size = sum(one.size for one in unused) + sum(map(inventory.taken, files))
@@ -183,7 +199,12 @@ def _kept() -> frozenset[str]:
     return survey.kept_for_rollback(cloud.connect("undercloud")) if there else frozenset()
 
 
-def _image_spec(services: tuple[str, ...], hypervisor: str, debian: str = DEBIAN) -> Any:
+def _image_spec(
+    services: tuple[str, ...],
+    hypervisor: str,
+    debian: str = DEBIAN,
+    release: str = releases.LATEST,
+) -> Any:
     from altostratus import images
     from altostratus import services as catalogue
 
@@ -191,4 +212,4 @@ def _image_spec(services: tuple[str, ...], hypervisor: str, debian: str = DEBIAN
     if unknown:
         known = ", ".join(catalogue.names())
         raise errors.Error(f"there is no service {unknown[0]!r}", hint=f"known: {known}")
-    return images.wanted(services, hypervisor, debian=debian)
+    return images.wanted(services, hypervisor, debian=debian, release=release)

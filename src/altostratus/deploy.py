@@ -40,7 +40,7 @@ from altostratus import (
     verify,
 )
 from altostratus.deployment import Deployment
-from altostratus.model import Overcloud, Share
+from altostratus.model import Image, Overcloud, Share
 from altostratus.yamlfile import Document
 
 TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
@@ -50,14 +50,16 @@ _IDENTITY_S = 900
 def prepare(
     overcloud: Overcloud,
     document: Document,
-    alone: collections.abc.Mapping[str, plan.Image] | None = None,
+    alone: collections.abc.Mapping[str, Image] | None = None,
+    *,
+    may_change_release: bool = False,
 ) -> Deployment:
     """Observe, check and plan; changes nothing.
 
     All instances get today's images, unless ``alone`` says which few get which one: the others
     keep then what they have. Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
-    undercloud, found = _look(overcloud, document)
+    undercloud, found = _look(overcloud, document, may_change_release=may_change_release)
     secrets = _renewed(overcloud, found, ())
     return _planned(undercloud, overcloud, document, found, secrets, alone)
 
@@ -96,12 +98,14 @@ def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
 
 
 def _look(
-    overcloud: Overcloud, document: Document
+    overcloud: Overcloud, document: Document, *, may_change_release: bool = False
 ) -> tuple[openstack.connection.Connection, survey.Survey]:
     undercloud = cloud.connect("undercloud")
     heat.wait_settled(undercloud, overcloud.name)
     found = survey.read(undercloud, overcloud)
     findings = check.check(overcloud, found.observed, document)
+    if not may_change_release:
+        findings += check.check_release(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)
     return undercloud, found
@@ -113,11 +117,11 @@ def _planned(
     document: Document,
     found: survey.Survey,
     secrets: dict[str, str],
-    alone: collections.abc.Mapping[str, plan.Image] | None = None,
+    alone: collections.abc.Mapping[str, Image] | None = None,
 ) -> Deployment:
     log.hide(secrets.values())
     specs = survey.image_specs(overcloud)
-    wanted = {name: plan.Image(one.name, images.digest(one)) for name, one in specs.items()}
+    wanted = {name: Image(one.name, images.digest(one), one.release) for name, one in specs.items()}
     if alone is not None:
         wanted = rollout.running(found.observed, wanted) | dict(alone)
     made = plan.make(overcloud, found.observed, wanted, secrets, templates())
@@ -180,11 +184,10 @@ def _build_images(deployment: Deployment) -> None:
 def request_stack(deployment: Deployment, why: str) -> None:
     """Ask Heat for the overcloud as it was planned, and have it carry on the history."""
     made, undercloud = deployment.plan, deployment.undercloud
-    digests = {name: image.digest for name, image in made.images.items()}
     inputs = stack.Inputs(
         made.overcloud,
         made.addresses,
-        digests,
+        made.images,
         deployment.secrets,
         templates(),
         deployment.observed.authority,

@@ -10,7 +10,9 @@ import datetime
 import hashlib
 import json
 
-from altostratus.plan import Image, Plan
+from altostratus import releases
+from altostratus.model import Image
+from altostratus.plan import Plan
 from altostratus.yamlfile import Document
 
 # Heat takes templates of half a MiB; that of the control plane is a fifth of that.
@@ -62,7 +64,8 @@ def parse(output: str | None) -> tuple[Entry, ...]:
             file_digest=one["file_digest"],
             why=one["why"],
             images={
-                name: Image(image["name"], image["digest"]) for name, image in one["images"].items()
+                name: Image(image["name"], image["digest"], image.get("release", releases.LATEST))
+                for name, image in one["images"].items()
             },
         )
         for one in json.loads(output or "[]")
@@ -123,4 +126,4 @@ def _image_change(name: str, one: Entry, before: Entry | None) -> str:
 
 
 def _shown(image: Image) -> str:
-    return f"{image.name} ({image.digest[:_SHOWN]})"
+    return f"{image.name} {image.release} ({image.digest[:_SHOWN]})"

@@ -21,14 +21,13 @@ from altostratus import (
     layers,
     log,
     machine,
+    releases,
     rootfs,
     sbom,
     snapshot,
     workers,
 )
 from altostratus.model import DEBIAN
-
-RELEASE = "2026.2"
 
 # Raised when the way images are made changes in a manner that no input shows.
 _PIPELINE = 1
@@ -51,7 +50,7 @@ class ImageSpec:
     hypervisor: str
     elements: tuple[str, ...]
     locks: tuple[str, ...] = ()
-    release: str = RELEASE
+    release: str = releases.LATEST
     debian: str = DEBIAN
     repository: pathlib.Path = rootfs.REPOSITORY
 
@@ -65,14 +64,15 @@ def wanted(
     hypervisor: str,
     repository: pathlib.Path = rootfs.REPOSITORY,
     debian: str = DEBIAN,
+    release: str = releases.LATEST,
 ) -> ImageSpec:
     """The image that runs these services on this hypervisor: an element for each of them, and what
     the hypervisor wants in it."""
     names = tuple(sorted(services))
     included = (*names, *hypervisors.entry(hypervisor).elements)
-    release = repository / "releases" / RELEASE
-    locks = tuple(name for name in names if (release / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, included, locks, debian=debian, repository=repository)
+    folder = repository / "releases" / release
+    locks = tuple(name for name in names if (folder / f"{name}.txt").exists())
+    return ImageSpec(names, hypervisor, included, locks, release, debian, repository)
 
 
 def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
@@ -80,6 +80,14 @@ def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
     compute processes it has."""
     included = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
     return ImageSpec(("undercloud",), "docker", included, ("openstack",), repository=repository)
+
+
+def versions(spec: ImageSpec) -> dict[str, str]:
+    """The version of each service's own software, where a lock file says it."""
+    found = {
+        name: releases.version(_lock_file(spec, name).read_text(), name) for name in spec.locks
+    }
+    return {name: version for name, version in found.items() if version}
 
 
 def digest(spec: ImageSpec) -> str:
@@ -362,7 +370,8 @@ def _elements_digest(names: tuple[str, ...], repository: pathlib.Path) -> str:
 
 
 def _lock_file(spec: ImageSpec, name: str) -> pathlib.Path:
-    return spec.repository / "releases" / spec.release / f"{name}.txt"
+    folder = "common" if name in releases.COMMON else spec.release
+    return spec.repository / "releases" / folder / f"{name}.txt"
 
 
 def _sha256(value: object) -> str:

@@ -9,7 +9,7 @@ import datetime
 import pathlib
 import re
 
-from altostratus import guest, hypervisors, images, machine
+from altostratus import guest, hypervisors, images, machine, releases
 from altostratus import services as catalogue
 
 _FILE = re.compile(r"altostratus-(?P<services>.+)-(?P<hypervisor>[a-z]+)-(?P<digest>[0-9a-f]{16})")
@@ -68,10 +68,9 @@ def local() -> list[Local]:
     return found
 
 
-def current_digest(services: tuple[str, ...], hypervisor: str, debian: str) -> str | None:
-    """What the image of these services would have as its digest, if it can still be built."""
-    spec = _spec(services, hypervisor, debian)
-    return images.digest(spec) if spec else None
+def current_digests(services: tuple[str, ...], hypervisor: str, debian: str) -> frozenset[str]:
+    """What the images of these services have as their digests, one for each release."""
+    return frozenset(map(images.digest, _specs(services, hypervisor, debian)))
 
 
 def old_files(debian: str) -> list[pathlib.Path]:
@@ -95,7 +94,7 @@ def taken(path: pathlib.Path) -> int:
 
 def unused(
     loaded: collections.abc.Iterable[Loaded],
-    current: collections.abc.Callable[[tuple[str, ...], str], str | None],
+    current: collections.abc.Callable[[tuple[str, ...], str], collections.abc.Container[str]],
     kept: collections.abc.Container[str] = (),
 ) -> list[Loaded]:
     """Those images of ours that no server uses and no current definition gives.
@@ -108,7 +107,7 @@ def unused(
         if one.digest
         and not one.servers
         and one.digest not in kept
-        and one.digest != current(one.services, _hypervisor(one.hypervisor_type))
+        and one.digest not in current(one.services, _hypervisor(one.hypervisor_type))
     ]
 
 
@@ -162,16 +161,23 @@ def _image_suffixes() -> set[str]:
     return {f".{hypervisors.entry(name).image_suffix}" for name in hypervisors.names()}
 
 
-def _spec(services: tuple[str, ...], hypervisor: str, debian: str) -> images.ImageSpec | None:
+def _specs(services: tuple[str, ...], hypervisor: str, debian: str) -> list[images.ImageSpec]:
+    """The images of these services that can be built, one for each release."""
     if hypervisor not in hypervisors.names():
-        return None
+        return []
     if services == _UNDERCLOUD:
-        return images.undercloud_image()
+        return [images.undercloud_image()]
     if not set(services) <= set(catalogue.names()):
-        return None
-    return images.wanted(services, hypervisor, debian=debian)
+        return []
+    return [
+        images.wanted(services, hypervisor, debian=debian, release=release)
+        for release in releases.ALL
+    ]
 
 
 def _files(services: tuple[str, ...], hypervisor: str, debian: str) -> tuple[pathlib.Path, ...]:
-    spec = _spec(services, hypervisor, debian)
-    return (images.path(spec), images.manifest(spec), *images.root_paths(spec)) if spec else ()
+    return tuple(
+        path
+        for spec in _specs(services, hypervisor, debian)
+        for path in (images.path(spec), images.manifest(spec), *images.root_paths(spec))
+    )

@@ -149,16 +149,15 @@ def _request_digest(made: Plan, sources: Sources) -> str:
         name: value if sources.known.get(name) == value else _stand_in(name)
         for name, value in sources.secrets.items()
     }
-    digests = {name: image.digest for name, image in made.images.items()}
     inputs = stack.Inputs(
         made.overcloud,
         made.addresses,
-        digests,
+        made.images,
         secrets,
         sources.templates,
         sources.observed.authority,
     )
-    return stack.render(inputs, dict.fromkeys(digests.values(), "")).digest
+    return stack.render(inputs, {image.digest: "" for image in made.images.values()}).digest
 
 
 def _stand_in(name: str) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 import ipaddress
 import typing
 
+from altostratus import releases
+
 # What images are made of where nobody says otherwise.
 DEBIAN = "bookworm"
 CONTROL = "control"
@@ -47,14 +49,24 @@ class Instance:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Image:
+    """The image that an instance runs, and the OpenStack release that it is made of."""
+
+    name: str
+    digest: str
+    release: str = releases.LATEST
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Overcloud:
     """A cloud to deploy; ``ntp`` are the servers that tell its machines the time, where the
-    undercloud is not to."""
+    undercloud is not to, and ``release`` is OpenStack's."""
 
     name: str
     networks: tuple[Network, ...]
     instances: tuple[Instance, ...]
     ntp: tuple[str, ...] = ()
+    release: str = releases.LATEST
 
     def instance_of(self, service: str) -> Instance | None:
         """The instance that runs a service."""

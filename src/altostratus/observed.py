@@ -20,6 +20,7 @@ class Deployed:
     state_gib: int
     image: str
     digest: str
+    release: str
 
 
 def public_urls(deployed: collections.abc.Mapping[str, Deployed]) -> dict[str, str]:

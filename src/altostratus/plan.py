@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from altostratus import addresses, certificates, metadata, stack
-from altostratus.model import Instance, Overcloud
+from altostratus.model import Image, Instance, Overcloud
 from altostratus.observed import Observed, Server
 
 
@@ -47,14 +47,6 @@ class Step:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Image:
-    """The image that an instance runs."""
-
-    name: str
-    digest: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
     """The steps, and what was decided for all of them. Holds no secret."""
 
@@ -88,9 +80,8 @@ def make(
     ``images`` are by instance; ``secrets`` those of the overcloud, which only enter digests.
     """
     assigned = addresses.assign(overcloud, observed)
-    digests = {name: image.digest for name, image in images.items()}
-    inputs = stack.Inputs(overcloud, assigned, digests, secrets, templates, observed.authority)
-    wanted = stack.render(inputs, {digest: "" for digest in digests.values()})
+    inputs = stack.Inputs(overcloud, assigned, images, secrets, templates, observed.authority)
+    wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
     brought_back = list(_server_steps(overcloud, observed))
     asked = list(_stack_steps(overcloud, observed, wanted))
     url = auth_url(overcloud, assigned)

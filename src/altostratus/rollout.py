@@ -6,11 +6,10 @@ One instance after another changes, those first that others need; on the way bac
 import collections.abc
 import dataclasses
 
-from altostratus import errors, stack
+from altostratus import errors, releases, stack
 from altostratus.history import Entry
-from altostratus.model import Overcloud
+from altostratus.model import Image, Overcloud
 from altostratus.observed import Observed
-from altostratus.plan import Image
 
 Images = collections.abc.Mapping[str, Image]
 _SHOWN = 12
@@ -35,7 +34,7 @@ def running(observed: Observed, wanted: Images) -> dict[str, Image]:
     for name, image in wanted.items():
         deployed = observed.deployed(name)
         if deployed:
-            found[name] = Image(image.name, deployed.image)
+            found[name] = Image(image.name, deployed.image, deployed.release)
     return found
 
 
@@ -75,6 +74,17 @@ def earlier(
         if entry.when == when:
             return {name: entry.images.get(name, image) for name, image in now.items()}
     raise errors.Error(*errors.unknown("deployment of", when, [one.when for one in entries]))
+
+
+def refuse_older(found: collections.abc.Iterable[Change]) -> None:
+    """Raise :class:`errors.Error` if an instance would get a release of before."""
+    for change in found:
+        if releases.is_later(change.before.release, change.after.release):
+            raise errors.Error(
+                f"{change.instance} has {change.before.release}, and {change.after.release} came"
+                " before it",
+                hint="back goes: ./altostratus overcloud rollback FILE",
+            )
 
 
 def missing(found: collections.abc.Iterable[Change], observed: Observed) -> tuple[Change, ...]:
@@ -118,4 +128,5 @@ def _last_other(entries: collections.abc.Sequence[Entry], name: str, now: Image)
 
 def _shown(change: Change) -> str:
     before, after = change.before.digest[:_SHOWN], change.after.digest[:_SHOWN]
-    return f"{change.after.name}  {before} -> {after}"
+    of = dict.fromkeys((change.before.release, change.after.release))
+    return f"{change.after.name}  {before} -> {after}  {' -> '.join(of)}"

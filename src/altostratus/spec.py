@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pydantic
 import pydantic_core
 
-from altostratus import crosschecks, errors, hypervisors, services, yamlfile
+from altostratus import crosschecks, errors, hypervisors, releases, services, yamlfile
 from altostratus.model import (
     CONTROL,
     UNDERCLOUD,
@@ -117,11 +117,21 @@ def _check_address(given: str) -> str:
         raise _fail(f"{given!r} is not an IPv4 address", "like 172.16.1.1") from exc
 
 
+def _check_release(name: str) -> str:
+    if name not in releases.ALL:
+        raise _fail(*errors.unknown("release", name, releases.ALL))
+    return name
+
+
 _Label = Annotated[str, pydantic.AfterValidator(_check_label)]
 _NetworkName = Annotated[str, pydantic.AfterValidator(_check_network_name)]
 _HypervisorName = Annotated[str, pydantic.AfterValidator(_check_hypervisor)]
 _ServiceName = Annotated[str, pydantic.AfterValidator(_check_service)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
+
+
+# To YAML it is a number.
+_Release = Annotated[str, pydantic.BeforeValidator(str), pydantic.AfterValidator(_check_release)]
 
 
 class _Strict(pydantic.BaseModel):
@@ -146,6 +156,7 @@ class _InstanceEntry(_Strict):
 
 class _File(_Strict):
     overcloud: _Label
+    release: _Release = releases.LATEST
     default_hypervisor: _HypervisorName = crosschecks.DEFAULT_HYPERVISOR
     networks: dict[_NetworkName, _NetworkEntry] = pydantic.Field(
         default_factory=lambda: {
@@ -205,6 +216,7 @@ def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
             for name, entry in parsed.instances.items()
         ),
         ntp=tuple(parsed.ntp),
+        release=parsed.release,
     )
 
 

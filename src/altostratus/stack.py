@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from altostratus import hypervisors, metadata, seal, services
-from altostratus.model import CONTROL, INTERNAL, Instance, Overcloud
+from altostratus.model import CONTROL, INTERNAL, Image, Instance, Overcloud
 
 CLASS = "OS::Altostratus::Instance"
 OUTPUT = "altostratus"
@@ -33,12 +33,12 @@ Tree = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inputs:
-    """All that a stack is made from. ``images`` are digests by instance, ``templates`` the
-    provider templates by file name, ``authority`` is what instances trust the undercloud by."""
+    """All that a stack is made from. ``images`` are by instance, ``templates`` the provider
+    templates by file name, ``authority`` is what instances trust the undercloud by."""
 
     overcloud: Overcloud
     addresses: metadata.Addresses
-    images: collections.abc.Mapping[str, str]
+    images: collections.abc.Mapping[str, Image]
     secrets: metadata.Secrets
     templates: collections.abc.Mapping[str, str]
     authority: str = ""
@@ -74,6 +74,7 @@ def render(
         name: inputs.templates[name]
         for name in sorted({_entry(found).template for found in overcloud.instances})
     }
+    digests = {image.digest for image in inputs.images.values()}
     digest = metadata.digest([template, files, _environment(overcloud, ()), dict(inputs.secrets)])
     template["outputs"][OUTPUT] = {"value": {"digest": digest, "instances": instances}}
     template["outputs"][OUTPUT_HISTORY] = {"value": history}
@@ -84,7 +85,7 @@ def render(
         parameters={
             # As text: Heat encrypts hidden parameters, and can encrypt nothing else.
             _SECRETS: json.dumps(dict(inputs.secrets)),
-            _IMAGE_IDS: {digest: image_ids[digest] for digest in set(inputs.images.values())},
+            _IMAGE_IDS: {digest: image_ids[digest] for digest in digests},
             _KEY_NAME: keypair(overcloud.name),
         },
         digest=digest,
@@ -147,7 +148,8 @@ def _describe(inputs: Inputs, instance: Instance) -> Tree:
         "addresses": dict(inputs.addresses[instance.name]),
         "flavor": flavor(instance),
         "state_gib": instance.state_gib,
-        "image": inputs.images[instance.name],
+        "image": inputs.images[instance.name].digest,
+        "release": inputs.images[instance.name].release,
         "digest": tree["altostratus"]["digest"],
     }
 
@@ -171,7 +173,7 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
         "type": CLASS,
         "properties": {
             "name": f"{inputs.overcloud.name}-{instance.name}",
-            "image": {"get_param": [_IMAGE_IDS, inputs.images[instance.name]]},
+            "image": {"get_param": [_IMAGE_IDS, inputs.images[instance.name].digest]},
             "flavor": flavor(instance),
             "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
             "key_name": {"get_param": _KEY_NAME},
@@ -204,7 +206,7 @@ def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
             # A rebuilt server keeps its id: only a changed input configures it again.
             "input_values": {
                 "config_digest": digest,
-                "image_digest": inputs.images[instance.name],
+                "image_digest": inputs.images[instance.name].digest,
             },
         },
     }

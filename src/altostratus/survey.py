@@ -27,6 +27,7 @@ from altostratus import (
     observed,
     placement,
     plan,
+    releases,
     rollout,
     run,
     sections,
@@ -116,7 +117,8 @@ def kept_for_rollback(undercloud: Connection) -> frozenset[str]:
 def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:
     """The image of each instance."""
     return {
-        found.name: images.wanted(found.services, found.hypervisor) for found in overcloud.instances
+        found.name: images.wanted(found.services, found.hypervisor, release=overcloud.release)
+        for found in overcloud.instances
     }
 
 
@@ -175,6 +177,8 @@ def _deployed(about: dict[str, Any]) -> dict[str, observed.Deployed]:
             state_gib=one["state_gib"],
             image=one["image"],
             digest=one["digest"],
+            # There was one only before it was kept.
+            release=one.get("release", releases.LATEST),
         )
         for name, one in about["instances"].items()
     }

@@ -23,12 +23,13 @@ from altostratus import (
     guest,
     log,
     machine,
+    releases,
     run,
     tempest_conf,
 )
 from altostratus.model import Network, Overcloud
 
-_RELEASE = pathlib.Path(__file__).parents[2] / "releases" / "2026.2"
+_RELEASE = pathlib.Path(__file__).parents[2] / "releases" / releases.LATEST
 _LOCK = _RELEASE / "tempest.txt"
 EXCLUDED = _RELEASE / "tempest.exclude"
 _NAME = "altostratus-tempest"

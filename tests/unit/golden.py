@@ -20,14 +20,14 @@ from altostratus import (
     check,
     errors,
     hypervisors,
-    images,
     metadata,
     plan,
     spec,
     stack,
+    survey,
     yamlfile,
 )
-from altostratus.model import Hypervisor, Overcloud
+from altostratus.model import Hypervisor, Image, Overcloud
 from altostratus.observed import (
     Control,
     Deployed,
@@ -77,17 +77,18 @@ def make_plan(overcloud: Overcloud, observed: Observed) -> plan.Plan:
 
 def render(overcloud: Overcloud, observed: Observed) -> stack.Request:
     """The stack with fixed secrets and images."""
-    digests = {name: image.digest for name, image in fixed_images(overcloud).items()}
+    wanted = fixed_images(overcloud)
     assigned = addresses.assign(overcloud, observed)
-    inputs = stack.Inputs(overcloud, assigned, digests, fixed_secrets(overcloud), TEMPLATES)
-    return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests.values()})
+    inputs = stack.Inputs(overcloud, assigned, wanted, fixed_secrets(overcloud), TEMPLATES)
+    digests = [image.digest for image in wanted.values()]
+    return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests})
 
 
-def fixed_images(overcloud: Overcloud) -> dict[str, plan.Image]:
+def fixed_images(overcloud: Overcloud) -> dict[str, Image]:
     """Images whose digests do not change with every element."""
-    specs = {one.name: images.wanted(one.services, one.hypervisor) for one in overcloud.instances}
+    specs = survey.image_specs(overcloud)
     return {
-        name: plan.Image(one.name, hashlib.sha256(one.name.encode()).hexdigest())
+        name: Image(one.name, hashlib.sha256(one.name.encode()).hexdigest(), one.release)
         for name, one in specs.items()
     }
 

@@ -40,6 +40,8 @@ _LAYERS = (
         "keypair",
         "heat",
         "lock",
+        "schemas",
+        "ssh",
         "statedisks",
     },
     {"why"},
@@ -58,14 +60,14 @@ _LAYERS = (
     {"machine", "registries", "registry", "capabilities"},
     {"catalog", "cloud", "credentials", "placement"},
     {"run"},
-    {"phases", "table"},
+    {"phases", "releases", "table"},
     {"log"},
     {"errors"},
     {"__init__"},
 )
 _PURE = {
     "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "history",
-    "hypervisors", "keptplan", "metadata", "model", "observed", "obstacles", "plan", "rollout",
+    "hypervisors", "keptplan", "metadata", "model", "observed", "obstacles", "plan", "releases", "rollout",
     "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
     "why", "yamlfile",
 }  # fmt: skip

@@ -65,12 +65,11 @@ def heat_said() -> dict[str, Any]:
     overcloud = spec.parse((_ROOT / "examples" / "quickstart.yaml").read_text(), "quickstart")
     observed = golden.empty_undercloud()
     made = golden.make_plan(overcloud, observed)
-    digests = {name: image.digest for name, image in made.images.items()}
     secrets = golden.fixed_secrets(overcloud)
     inputs = golden.stack.Inputs(
-        overcloud, made.addresses, digests, secrets, deploy.templates(), _AUTHORITY
+        overcloud, made.addresses, made.images, secrets, deploy.templates(), _AUTHORITY
     )
-    ids = dict.fromkeys(digests.values(), "an-id")
+    ids = {image.digest: "an-id" for image in made.images.values()}
     request = golden.stack.render(inputs, ids, ["database"], _HISTORY)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PROGRAM],

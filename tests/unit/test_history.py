@@ -13,6 +13,7 @@ import pytest
 
 from altostratus import deploy, history, lock, plan, spec, stack, survey, yamlfile
 from altostratus.deployment import Deployment
+from altostratus.model import Image
 from tests.unit import golden
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -26,12 +27,12 @@ _NOON = datetime.datetime(2026, 11, 25, 12, tzinfo=datetime.UTC)
 _HEAT_TAKES = 524288
 
 
-def image(number: int) -> plan.Image:
+def image(number: int) -> Image:
     """An image that is told from others by its number."""
-    return plan.Image("altostratus-keystone-docker", f"{number:02}" * 32)
+    return Image("altostratus-keystone-docker", f"{number:02}" * 32)
 
 
-def entry(minute: int, why: str = "there is none", **of: plan.Image) -> history.Entry:
+def entry(minute: int, why: str = "there is none", **of: Image) -> history.Entry:
     """The entry of a deployment so many minutes after noon."""
     made = dataclasses.replace(_PLAN, images=of)
     when = _NOON + datetime.timedelta(minutes=minute)
@@ -60,14 +61,14 @@ _SHOWN = """\
 Overcloud demo: what was deployed, the last first
 WHEN                  WHO        FILE                                     WHY
 2026-11-25T12:10:00Z  root@node  examples/quickstart.yaml (0123456789ab)  changed: cache is new
-    cache   altostratus-keystone-docker (030303030303)
+    cache   altostratus-keystone-docker 2026.2 (030303030303)
     images  is gone
 2026-11-25T12:09:00Z  root@node  examples/quickstart.yaml (0123456789ab)  changed: the configuration
 2026-11-25T12:05:00Z  root@node  examples/quickstart.yaml (0123456789ab)  changed: the image
-    identity  altostratus-keystone-docker (020202020202), was altostratus-keystone-docker (010101010101)
+    identity  altostratus-keystone-docker 2026.2 (020202020202), was altostratus-keystone-docker 2026.2 (010101010101)
 2026-11-25T12:00:00Z  root@node  examples/quickstart.yaml (0123456789ab)  there is none
-    identity  altostratus-keystone-docker (010101010101)
-    images    altostratus-keystone-docker (010101010101)
+    identity  altostratus-keystone-docker 2026.2 (010101010101)
+    images    altostratus-keystone-docker 2026.2 (010101010101)
 """
 
 
@@ -122,11 +123,11 @@ def test_fifty_deployments_of_the_largest_overcloud_fit() -> None:
 def test_heat_takes_the_template_with_the_longest_history(example: pathlib.Path) -> None:
     overcloud = spec.parse(example.read_text(), example.name)
     made = golden.make_plan(overcloud, golden.empty_undercloud())
-    digests = {name: one.digest for name, one in made.images.items()}
+    ids = {one.digest: "id" for one in made.images.values()}
     secrets = golden.fixed_secrets(overcloud)
-    inputs = stack.Inputs(overcloud, made.addresses, digests, secrets, golden.TEMPLATES)
+    inputs = stack.Inputs(overcloud, made.addresses, made.images, secrets, golden.TEMPLATES)
     kept = history.to_output(full(40, "for a reason"))
-    template = stack.render(inputs, dict.fromkeys(digests.values(), "id"), (), kept).template
+    template = stack.render(inputs, ids, (), kept).template
     assert len(kept) > 180_000
     assert len(str(template)) < _HEAT_TAKES // 2
 

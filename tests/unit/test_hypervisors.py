@@ -130,9 +130,9 @@ def test_another_hypervisor_is_one_entry_and_one_template() -> None:
     wanted, secrets = golden.fixed_images(overcloud), golden.fixed_secrets(overcloud)
     made = plan.make(overcloud, observed, wanted, secrets, templates)
     assert "altostratus-mariadb-fake" in plan.to_text(made)
-    digests = {name: image.digest for name, image in wanted.items()}
-    inputs = stack.Inputs(overcloud, made.addresses, digests, secrets, templates)
-    request = stack.render(inputs, dict.fromkeys(digests.values(), "id"), ["identity"])
+    ids = {image.digest: "id" for image in wanted.values()}
+    inputs = stack.Inputs(overcloud, made.addresses, wanted, secrets, templates)
+    request = stack.render(inputs, ids, ["identity"])
     assert request.environment["resource_registry"]["resources"] == {
         "database": {stack.CLASS: "fake.yaml"},
         "identity": {

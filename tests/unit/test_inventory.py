@@ -77,8 +77,8 @@ def test_old_files_are_those_that_no_build_would_use(
 
 
 def test_the_image_of_a_service_that_is_no_more_has_no_current_digest() -> None:
-    assert inventory.current_digest(("no-such-service",), "docker", DEBIAN) is None
-    assert inventory.current_digest(("keystone",), "", DEBIAN) is None
+    assert inventory.current_digests(("no-such-service",), "docker", DEBIAN) == set()
+    assert inventory.current_digests(("keystone",), "", DEBIAN) == set()
 
 
 @pytest.mark.parametrize(

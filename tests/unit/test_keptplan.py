@@ -12,6 +12,7 @@ import pytest
 from altostratus import certificates, cli, deploy, errors, keptplan, metadata, plan, spec, yamlfile
 from altostratus.deployment import Deployment
 from altostratus.errors import Exit
+from altostratus.model import Image
 from altostratus.observed import Observed, Server
 from tests.unit import golden
 
@@ -29,7 +30,7 @@ def kept(
     *,
     secrets: dict[str, str] = _SECRETS,
     known: dict[str, str] = _SECRETS,
-    images: dict[str, plan.Image] | None = None,
+    images: dict[str, Image] | None = None,
     templates: dict[str, str] = golden.TEMPLATES,
 ) -> keptplan.Kept:
     """The plan for the quickstart as it is kept."""
@@ -78,7 +79,7 @@ def test_kept_plan_holds_no_secret() -> None:
 
 
 _IMAGES = golden.fixed_images(_DEMO)
-_NEW_IMAGE = _IMAGES | {"identity": plan.Image(_IMAGES["identity"].name, "f" * 64)}
+_NEW_IMAGE = _IMAGES | {"identity": Image(_IMAGES["identity"].name, "f" * 64)}
 _SERVING = "await services demo (until they answer again)"
 _VERIFY = "verify demo (something changes)"
 _START = "start server demo-identity (it is SHUTOFF, stopped or killed from outside)"

@@ -117,10 +117,9 @@ def test_protecting_running_servers_does_not_change_the_digest(
     quickstart: Overcloud,
 ) -> None:
     made = golden.make_plan(quickstart, golden.empty_undercloud())
-    digests = {name: image.digest for name, image in made.images.items()}
     secrets = golden.fixed_secrets(quickstart)
-    inputs = stack.Inputs(quickstart, made.addresses, digests, secrets, golden.TEMPLATES)
-    ids = dict.fromkeys(digests.values(), "id")
+    inputs = stack.Inputs(quickstart, made.addresses, made.images, secrets, golden.TEMPLATES)
+    ids = {image.digest: "id" for image in made.images.values()}
     free = stack.render(inputs, ids)
     held = stack.render(inputs, {digest: "other" for digest in ids}, ["database"])
     assert free.digest == held.digest

@@ -1,0 +1,19 @@
+"""The OpenStack releases that images can be made of, oldest first: the folders of ``releases/``."""
+
+import re
+
+ALL = ("2026.1", "2026.2")
+LATEST = ALL[-1]
+# What images of every release have: what configures them, and wheels that need a compiler.
+COMMON = ("agent", "native", "sources")
+
+
+def version(lock: str, service: str) -> str | None:
+    """The version of a service's own software in the text of its lock file."""
+    found = re.search(rf"^(?:openstack-)?{re.escape(service)}==(\S+)", lock, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def is_later(one: str, other: str) -> bool:
+    """Whether a release came after another."""
+    return ALL.index(one) > ALL.index(other)
