@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-GROUPS = ("isolated", "combined", "kvm", "compute", "upgrade")
+GROUPS = ("isolated", "combined", "kvm", "compute", "upgrade", "release")
 ALL = "all"
 
 

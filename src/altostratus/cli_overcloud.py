@@ -155,10 +155,17 @@ _only = click.option(
 @cli_file.file
 @cli_file.hypervisor
 @_only
-def overcloud_upgrade(file: pathlib.Path, hypervisor: str | None, only: tuple[str, ...]) -> None:
+@click.option("--finish", is_flag=True, help="Give up the way back: contract the schemas.")
+def overcloud_upgrade(
+    file: pathlib.Path, hypervisor: str | None, only: tuple[str, ...], finish: bool
+) -> None:
     """Bring today's images to the instances, one after the other; each is verified."""
-    from altostratus import rollout, upgrade
+    from altostratus import rollout, schemas, upgrade
 
+    if finish:
+        finished = upgrade.finish(*cli_file.load(file, hypervisor), only)
+        click.echo(schemas.to_text(finished), nl=False)
+        return
     wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only)
     click.echo(rollout.to_text(wanted.overcloud.name, wanted.changes), nl=False)
     upgrade.execute(wanted)
@@ -169,13 +176,23 @@ def overcloud_upgrade(file: pathlib.Path, hypervisor: str | None, only: tuple[st
 @cli_file.hypervisor
 @_only
 @click.option("--to", metavar="WHEN", help="A moment that 'overcloud history' shows.")
+@click.option(
+    "--accept-loss",
+    metavar="INSTANCE",
+    multiple=True,
+    help="Let the databases of INSTANCE go back to the copy of then, where its schema has moved.",
+)
 def overcloud_rollback(
-    file: pathlib.Path, hypervisor: str | None, only: tuple[str, ...], to: str | None
+    file: pathlib.Path,
+    hypervisor: str | None,
+    only: tuple[str, ...],
+    to: str | None,
+    accept_loss: tuple[str, ...],
 ) -> None:
     """Take the instances back to the images that they had before, one after the other."""
     from altostratus import rollout, upgrade
 
-    wanted = upgrade.prepare_rollback(*cli_file.load(file, hypervisor), only, to)
+    wanted = upgrade.prepare_rollback(*cli_file.load(file, hypervisor), only, to, accept_loss)
     click.echo(rollout.to_text(wanted.overcloud.name, wanted.changes), nl=False)
     upgrade.execute(wanted)
 

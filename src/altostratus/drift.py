@@ -3,17 +3,16 @@
 Only who has the overcloud's key learns it: it is where the overcloud was deployed from.
 """
 
-from altostratus import errors, keypair, log, run
+from altostratus import errors, keypair, log, ssh
 
 _PROGRAM = "configuration-drift"
-_CONNECT_S = 3
 
 
 def read(overcloud: str, server: str, address: str) -> tuple[str, ...]:
     """What is not as it was configured, in words; nothing where it cannot be learnt."""
     if not keypair.path(overcloud).exists():
         return ()
-    done = _ask(overcloud, server, address, _PROGRAM)
+    done = ssh.run_in(overcloud, server, address, _PROGRAM)
     if done.returncode:
         log.debug(f"{address} does not say what differs: {done.stderr.strip()}")
         return ()
@@ -25,25 +24,10 @@ def mend(overcloud: str, server: str, address: str) -> None:
 
     Raises :class:`errors.Error` if it cannot.
     """
-    done = _ask(overcloud, server, address, f"{_PROGRAM} --mend")
+    done = ssh.run_in(overcloud, server, address, f"{_PROGRAM} --mend")
     if done.returncode:
         key = keypair.path(overcloud)
         raise errors.Error(
             f"the instance at {address} could not configure itself again",
             hint=f"ssh -i {key} root@{address} tail -n 50 /run/altostratus/refresh.log",
         )
-
-
-def _ask(overcloud: str, server: str, address: str, command: str) -> run.Completed:
-    """Run a program as root of an instance, which is known again by its server's id."""
-    key = keypair.path(overcloud)
-    options = {
-        "BatchMode": "yes",
-        "ConnectTimeout": str(_CONNECT_S),
-        "HostKeyAlias": server,
-        "StrictHostKeyChecking": "accept-new",
-        "UserKnownHostsFile": str(key.with_name("known_hosts")),
-        "LogLevel": "ERROR",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return run.run(["ssh", "-i", str(key), *words, f"root@{address}", command], check=False)

@@ -7,9 +7,9 @@ running again.
 import collections.abc
 import dataclasses
 
-from altostratus import deploy, errors, log, plan, rollout, survey
+from altostratus import deploy, errors, images, lock, log, plan, rollout, schemas, survey
 from altostratus.deployment import Deployment
-from altostratus.model import Overcloud
+from altostratus.model import Image, Overcloud
 from altostratus.rollout import Change
 from altostratus.yamlfile import Document
 
@@ -18,12 +18,25 @@ _FOREGOING = (plan.Kind.BUILD_IMAGE, plan.Kind.LOAD_IMAGE)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rollout:
-    """Changes of images, and the plan that an overcloud has with all of them."""
+    """Changes of images, and the plan that an overcloud has with all of them.
+
+    ``moved`` are the schemas that new software will change, ``lost`` the copies of databases that
+    come back with an image of before, by instance.
+    """
 
     overcloud: Overcloud
     document: Document
     deployment: Deployment
     changes: tuple[Change, ...]
+    moved: tuple[schemas.Schema, ...] = ()
+    lost: collections.abc.Mapping[str, tuple[schemas.Copy, ...]] = dataclasses.field(
+        default_factory=dict
+    )
+
+    @property
+    def instances(self) -> schemas.Instances:
+        """The instances, to be asked."""
+        return schemas.Instances(self.overcloud, self.deployment.observed)
 
 
 def prepare_upgrade(
@@ -31,13 +44,15 @@ def prepare_upgrade(
 ) -> Rollout:
     """Find which instances have other images than today's; changes nothing.
 
-    Raises :class:`errors.Error` if the overcloud is not there.
+    Raises :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
+    whose last upgrade is not finished.
     """
     target = _target(overcloud, document)
     wanted = target.plan.images
     before = rollout.running(target.observed, wanted)
     found = rollout.changes(overcloud, before, wanted, only)
-    return Rollout(overcloud, document, target, found)
+    rollout.refuse_older(found)
+    return Rollout(overcloud, document, target, found, _moved(overcloud, target, found))
 
 
 def prepare_rollback(
@@ -45,10 +60,12 @@ def prepare_rollback(
     document: Document,
     only: collections.abc.Collection[str],
     when: str | None,
+    accepted: collections.abc.Collection[str] = (),
 ) -> Rollout:
     """Find which instances had other images before, or at a moment; changes nothing.
 
-    Raises :class:`errors.Error` if the overcloud is not there, or an image no longer is.
+    Raises :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
+    would be lost of instances that are not ``accepted``.
     """
     target = _target(overcloud, document)
     before = rollout.running(target.observed, target.plan.images)
@@ -56,7 +73,9 @@ def prepare_rollback(
     after = rollout.earlier(entries, before, when)
     found = rollout.changes(overcloud, before, after, only)
     _refuse_missing(rollout.missing(found, target.observed))
-    return Rollout(overcloud, document, target, found[::-1])
+    lost = _lost(schemas.Instances(overcloud, target.observed), found)
+    _refuse_loss(lost, accepted)
+    return Rollout(overcloud, document, target, found[::-1], lost=lost)
 
 
 def execute(wanted: Rollout) -> None:
@@ -67,11 +86,104 @@ def execute(wanted: Rollout) -> None:
     deploy.execute(_restricted(wanted))
     for change in wanted.changes:
         with log.step(f"change {change.instance}"):
+            _care_for_data(wanted, change)
             _change(wanted, change)
 
 
+def finish(
+    overcloud: Overcloud, document: Document, only: collections.abc.Collection[str]
+) -> tuple[schemas.Schema, ...]:
+    """Take from all schemas what only software of before needs; returns those that had it.
+
+    From then on a rollback to that software is one to a copy of its data. Raises
+    :class:`errors.Error` if an instance was taken back: its software is not the last.
+    """
+    target = _target(overcloud, document)
+    instances = schemas.Instances(overcloud, target.observed)
+    found = tuple(
+        one
+        for one in schemas.read(instances)
+        if one.is_unfinished and (not only or one.instance in only)
+    )
+    with lock.held(target.undercloud, overcloud.name):
+        for one in found:
+            schemas.finish(instances, one)
+    return found
+
+
+def _moved(
+    overcloud: Overcloud, target: Deployment, found: tuple[Change, ...]
+) -> tuple[schemas.Schema, ...]:
+    """The schemas that the software of new images does not know."""
+    specs = survey.image_specs(overcloud)
+    software = {change.instance: images.versions(specs[change.instance]) for change in found}
+    there = (
+        schemas.read(schemas.Instances(overcloud, target.observed))
+        if any(software.values())
+        else ()
+    )
+    moved = tuple(
+        one
+        for one in there
+        if software.get(one.instance, {}).get(one.service, one.software) not in one.known
+    )
+    for one in moved:
+        if one.is_unfinished:
+            raise errors.Error(
+                f"the upgrade of {one.service} in {one.instance} from {one.known[0]} to"
+                f" {one.known[-1]} is not finished",
+                hint="give up the way back: ./altostratus overcloud upgrade --finish FILE; or go"
+                " it: ./altostratus overcloud rollback FILE",
+            )
+    return moved
+
+
+def _lost(
+    instances: schemas.Instances, found: tuple[Change, ...]
+) -> dict[str, tuple[schemas.Copy, ...]]:
+    """The copies of databases that must come back with the images of these changes."""
+    changing = {change.instance for change in found}
+    # Without a database of its own, an instance goes back whatever the database's says.
+    if not changing & set(schemas.holders(instances.overcloud)):
+        return {}
+    there, now = schemas.copies(instances), schemas.read(instances)
+    lost = {
+        change.instance: schemas.lost_by(now, there, change.instance, change.after.digest)
+        for change in found
+    }
+    moved = {
+        name: tuple(one for one in copies if schemas.has_moved(instances, one))
+        for name, copies in lost.items()
+    }
+    return {name: copies for name, copies in moved.items() if copies}
+
+
+def _refuse_loss(
+    lost: collections.abc.Mapping[str, tuple[schemas.Copy, ...]],
+    accepted: collections.abc.Collection[str],
+) -> None:
+    for name, copies in lost.items():
+        if name not in accepted:
+            said = ", ".join(f"{one.service} {one.version}" for one in copies)
+            raise errors.Error(
+                f"the schema of {name} has moved since it had {said}: its databases would go back"
+                " to the copy of then, and what was written since would be lost",
+                hint=f"if that is what you want, say so: --accept-loss {name}",
+            )
+
+
+def _care_for_data(wanted: Rollout, change: Change) -> None:
+    """Copy databases that new software will change, and put back those that old software had."""
+    for schema in wanted.moved:
+        if schema.instance == change.instance:
+            schemas.write_copy(wanted.instances, schema, change.before.digest)
+    for copy in wanted.lost.get(change.instance, ()):
+        with lock.held(wanted.deployment.undercloud, wanted.overcloud.name):
+            schemas.restore(wanted.instances, change.instance, copy)
+
+
 def _target(overcloud: Overcloud, document: Document) -> Deployment:
-    target = deploy.prepare(overcloud, document)
+    target = deploy.prepare(overcloud, document, may_change_release=True)
     if target.observed.stack is None:
         raise errors.Error(
             f"there is no overcloud {overcloud.name}",
@@ -119,6 +231,8 @@ def _is_brought_back(wanted: Rollout, change: Change) -> bool:
     return True
 
 
-def _deploy_with(wanted: Rollout, instance: str, image: plan.Image) -> None:
-    deployment = deploy.prepare(wanted.overcloud, wanted.document, {instance: image})
+def _deploy_with(wanted: Rollout, instance: str, image: Image) -> None:
+    deployment = deploy.prepare(
+        wanted.overcloud, wanted.document, {instance: image}, may_change_release=True
+    )
     deploy.execute(deployment)

@@ -1,31 +1,57 @@
 """Upgrade and rollback: which instances change, in which order, and what is said of a failure."""
 
+import contextlib
 import pathlib
 from typing import Any
 
 import pytest
 
-from altostratus import deploy, errors, history, plan, rollout, spec, survey, upgrade, yamlfile
+from altostratus import (
+    deploy,
+    errors,
+    history,
+    images,
+    keypair,
+    lock,
+    plan,
+    rollout,
+    schemas,
+    spec,
+    ssh,
+    survey,
+    upgrade,
+    yamlfile,
+)
 from altostratus.deployment import Deployment
-from altostratus.observed import Deployed, Observed, Stack
-from tests.unit import golden
+from altostratus.model import CONTROL, Image
+from altostratus.observed import Deployed, Observed, Server, Stack
+from tests.unit import databases, golden
 
 _FILE = str(pathlib.Path(__file__).parents[2] / "examples/quickstart.yaml")
 _TEXT = pathlib.Path(_FILE).read_text()
 _DEMO = spec.parse(_TEXT, _FILE)
 _DOCUMENT = yamlfile.parse(_TEXT, _FILE)
 _NAMES = ("database", "identity", "images")
+LATER = {
+    service: version
+    for one in survey.image_specs(_DEMO).values()
+    for service, version in images.versions(one).items()
+}
 
 
-def image(digest: str) -> plan.Image:
-    return plan.Image("altostratus-some", digest)
+def image(digest: str) -> Image:
+    return Image("altostratus-some", digest)
 
 
-def all_on(digest: str, **others: str) -> dict[str, plan.Image]:
+def old(digest: str) -> Image:
+    return Image("altostratus-some", digest, "2026.1")
+
+
+def all_on(digest: str, **others: str) -> dict[str, Image]:
     return {name: image(others.get(name, digest)) for name in _NAMES}
 
 
-def entry(minute: int, images: dict[str, plan.Image]) -> history.Entry:
+def entry(minute: int, images: dict[str, Image]) -> history.Entry:
     return history.Entry(f"2026-11-25T12:{minute:02}:00Z", "root@node", _FILE, "", "", images)
 
 
@@ -34,9 +60,21 @@ def test_those_that_others_need_change_first() -> None:
     assert [change.instance for change in found] == ["database", "identity"]
     assert rollout.to_text("demo", found) == (
         "Overcloud demo: 2 to change, one after the other\n"
-        "  database  altostratus-some  old -> new\n"
-        "  identity  altostratus-some  old -> new\n"
+        "  database  altostratus-some  old -> new  2026.2\n"
+        "  identity  altostratus-some  old -> new  2026.2\n"
     )
+
+
+def test_release_is_said_and_goes_on_alone() -> None:
+    found = rollout.changes(_DEMO, {**all_on("new"), "identity": old("old")}, all_on("new"))
+    assert rollout.to_text("demo", found).endswith("  old -> new  2026.1 -> 2026.2\n")
+    rollout.refuse_older(found)
+    back = rollout.changes(_DEMO, all_on("new"), {**all_on("new"), "identity": old("old")})
+    with pytest.raises(
+        errors.Error, match=r"identity has 2026\.2, and 2026\.1 came before"
+    ) as caught:
+        rollout.refuse_older(back)
+    assert "rollback" in str(caught.value.hint)
 
 
 def test_only_those_that_are_asked_for_change() -> None:
@@ -79,17 +117,30 @@ class Cloud:
         self.does_not_do = ""
         self.is_unwell = False
         self.entries: list[history.Entry] = []
+        self.databases = databases.Databases({"keystone": "identity", "glance": "images"})
 
-    def prepare(self, overcloud: Any, document: Any, alone: Any = None) -> Deployment:
+    def prepare(
+        self, overcloud: Any, document: Any, alone: Any = None, *, may_change_release: bool
+    ) -> Deployment:
         instances = {
             found.name: Deployed(
-                found.hypervisor, found.services, {}, "", 1, self.images[found.name], ""
+                hypervisor=found.hypervisor,
+                services=found.services,
+                addresses={CONTROL: found.name},
+                flavor="",
+                state_gib=1,
+                image=self.images[found.name],
+                digest="",
+                release="2026.1" if self.images[found.name] == "old" else "2026.2",
             )
             for found in overcloud.instances
         }
         there = Stack("1", "UPDATE_COMPLETE", "", "", instances)
         seen = Observed(
-            golden.empty_undercloud().control, there, images=dict.fromkeys(self.loaded, "id")
+            golden.empty_undercloud().control,
+            there,
+            servers=tuple(Server(name, name, "ACTIVE", answers=True) for name in _NAMES),
+            images=dict.fromkeys(self.loaded, "id"),
         )
         wanted = golden.fixed_images(overcloud)
         if alone is not None:
@@ -119,10 +170,19 @@ class Cloud:
         self.images = {name: one.digest for name, one in made.images.items()}
         self.entries.append(entry(len(self.entries), made.images))
         self.done += changed
+        self.come_up(changed[0])
         unwell = self.does_not_do
         self.is_unwell = bool(unwell) and self.images[unwell] == golden_digest(unwell)
         if self.is_unwell:
             raise errors.VerifyFailed("it does not answer", hint="look")
+
+    def come_up(self, instance: str) -> None:
+        """Have the service of an instance look at its database, as it does with a new root."""
+        for service, place in self.databases.place.items():
+            if place == instance:
+                is_old = self.images[instance] == "old"
+                version = databases.EARLIER[service] if is_old else LATER[service]
+                self.databases.come_up(service, version)
 
 
 def golden_digest(name: str) -> str:
@@ -130,11 +190,16 @@ def golden_digest(name: str) -> str:
 
 
 @pytest.fixture
-def demo(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Cloud:
     found = Cloud("old")
     found.entries.append(entry(0, all_on("old")))
     monkeypatch.setattr(deploy, "prepare", found.prepare)
     monkeypatch.setattr(deploy, "execute", found.execute)
+    monkeypatch.setattr(lock, "held", lambda *_of: contextlib.nullcontext())
+    key = tmp_path / "ssh_key"
+    key.touch()
+    monkeypatch.setattr(keypair, "path", lambda _of: key)
+    monkeypatch.setattr(ssh, "run_in", found.databases.run_in)
     monkeypatch.setattr(survey, "deployments", lambda *_of: tuple(found.entries))
     return found
 
@@ -173,3 +238,58 @@ def test_rollback_to_an_image_that_is_gone_is_refused(demo: Cloud) -> None:
     with pytest.raises(errors.Error, match=r"no longer .* identity \(old\)"):
         upgrade.prepare_rollback(_DEMO, _DOCUMENT, (), None)
     assert demo.done == ["identity"]
+
+
+def test_databases_are_copied_before_new_software_and_stay_when_it_goes(demo: Cloud) -> None:
+    upgrade.execute(upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ()))
+    assert list(demo.databases.copies) == ["keystone-29.1.0-old", "glance-32.0.0-old"]
+    demo.databases.data["keystone"] += 1
+    back = upgrade.prepare_rollback(_DEMO, _DOCUMENT, (), None)
+    assert back.lost == {}
+    upgrade.execute(back)
+    assert demo.databases.data["keystone"] == 2
+    assert demo.databases.software == databases.EARLIER
+    # Forth again: the schema does for it, and nothing is copied.
+    assert upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ()).moved == ()
+    with pytest.raises(errors.Error, match="database-schema finish"):
+        upgrade.finish(_DEMO, _DOCUMENT, ())
+
+
+def test_rollback_past_a_finished_upgrade_costs_what_was_written(demo: Cloud) -> None:
+    upgrade.execute(upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ()))
+    demo.databases.data["keystone"] += 1
+    finished = upgrade.finish(_DEMO, _DOCUMENT, ())
+    assert schemas.to_text(finished).splitlines() == [
+        f"keystone in identity: {LATER['keystone']} alone, no longer 29.1.0",
+        f"glance in images: {LATER['glance']} alone, no longer 32.0.0",
+    ]
+    assert upgrade.finish(_DEMO, _DOCUMENT, ()) == ()
+    with pytest.raises(errors.Error, match=r"identity has moved .* keystone 29\.1\.0") as caught:
+        upgrade.prepare_rollback(_DEMO, _DOCUMENT, ("identity",), None)
+    assert "--accept-loss identity" in str(caught.value.hint)
+    upgrade.execute(upgrade.prepare_rollback(_DEMO, _DOCUMENT, ("identity",), None, ("identity",)))
+    assert demo.databases.data == {"keystone": 1, "glance": 1}
+    assert demo.databases.software["keystone"] == "29.1.0"
+    assert demo.databases.known["keystone"] == ["29.1.0"]
+
+
+def test_rollback_past_a_finished_upgrade_costs_nothing_where_the_schema_stayed(
+    demo: Cloud,
+) -> None:
+    upgrade.execute(upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ()))
+    demo.databases.revision = dict(databases.EARLIER)
+    upgrade.finish(_DEMO, _DOCUMENT, ())
+    assert upgrade.prepare_rollback(_DEMO, _DOCUMENT, (), None).lost == {}
+
+
+def test_upgrade_on_an_unfinished_one_is_refused(demo: Cloud) -> None:
+    demo.databases.known["keystone"] = ["28.0.0", "29.1.0"]
+    with pytest.raises(errors.Error, match=r"keystone in identity from 28\.0\.0 to 29\.1\.0"):
+        upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ())
+    assert upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ("images",)).moved
+
+
+def test_upgrade_needs_the_key_to_the_databases(demo: Cloud, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ssh_key").unlink()
+    with pytest.raises(errors.Error, match="the key to the instances of demo is not here"):
+        upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ())

@@ -1,0 +1,129 @@
+"""Clients that write to the services of an overcloud without a pause, and know what was accepted."""
+
+import collections.abc
+import contextlib
+import dataclasses
+import itertools
+import threading
+import time
+from typing import Any
+
+import keystoneauth1.identity
+import keystoneauth1.session
+import requests
+
+from altostratus import credentials
+
+INTERVAL_S = 0.5
+REQUEST_S = 5
+HEADERS = {"OpenStack-API-Version": "placement 1.31"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """A thing of a service that costs it little: where it is written and read, and how."""
+
+    path: str
+    key: str
+    body: collections.abc.Callable[[str], Any]
+    listed: str
+
+
+KINDS = {
+    "keystone": Kind(
+        "/projects", "projects", lambda name: {"project": {"name": name}}, "/projects"
+    ),
+    "glance": Kind("/v2/images", "images", lambda name: {"name": name}, "/v2/images?limit=1000"),
+    "placement": Kind(
+        "/resource_classes", "resource_classes", lambda name: {"name": name}, "/resource_classes"
+    ),
+    "nova": Kind(
+        "/flavors",
+        "flavors",
+        lambda name: {"flavor": {"name": name, "ram": 1, "vcpus": 1, "disk": 0}},
+        "/flavors?limit=1000",
+    ),
+    "neutron": Kind(
+        "/v2.0/address-scopes",
+        "address_scopes",
+        lambda name: {"address_scope": {"name": name, "ip_version": 4}},
+        "/v2.0/address-scopes?fields=name",
+    ),
+}
+
+
+class Writer:
+    """One client of one service; ``accepted`` are the names that it said it had written, and when."""
+
+    def __init__(self, service: str, url: str, token: str, authority: str | bool) -> None:
+        self.kind = KINDS[service]
+        self.url = url.rstrip("/")
+        self.accepted: dict[str, float] = {}
+        self._session = requests.Session()
+        self._session.headers |= {"X-Auth-Token": token, **HEADERS}
+        self._session.verify = authority
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def longest_pause_s(self) -> float:
+        """The longest time between two things that were accepted."""
+        moments = self.accepted.values()
+        return max(after - before for before, after in itertools.pairwise(moments))
+
+    def lost(self) -> set[str]:
+        """What was accepted and is not there."""
+        answer = self._session.get(f"{self.url}{self.kind.listed}", timeout=60)
+        answer.raise_for_status()
+        return self.accepted.keys() - {one["name"] for one in answer.json()[self.kind.key]}
+
+    def _write(self) -> None:
+        for number in itertools.count():
+            if self._done.wait(INTERVAL_S):
+                return
+            name = f"CUSTOM_{id(self)}_{number}"
+            with contextlib.suppress(requests.RequestException):
+                answer = self._session.post(
+                    f"{self.url}{self.kind.path}",
+                    json=self.kind.body(name),
+                    timeout=REQUEST_S,
+                )
+                answer.raise_for_status()
+                self.accepted[name] = time.monotonic()
+
+
+@contextlib.contextmanager
+def writing(endpoints: dict[str, str]) -> collections.abc.Iterator[dict[str, Writer]]:
+    """Writers for all services that there are kinds of, while something goes on."""
+    entry = credentials.read("overcloud")
+    assert entry is not None
+    writers = {
+        name: Writer(name, endpoints[name], _token(entry), entry["cacert"]) for name in KINDS
+    }
+    for writer in writers.values():
+        writer.start()
+    try:
+        yield writers
+    finally:
+        for writer in writers.values():
+            writer.stop()
+
+
+def _token(entry: dict[str, Any]) -> str:
+    auth = keystoneauth1.identity.Password(
+        user_domain_name="Default", project_domain_name="Default", **_named(entry["auth"])
+    )
+    session = keystoneauth1.session.Session(auth=auth, verify=entry["cacert"])
+    token = session.get_token()
+    assert token
+    return str(token)
+
+
+def _named(auth: dict[str, str]) -> dict[str, str]:
+    return {name: auth[name] for name in ("auth_url", "username", "password", "project_name")}
