@@ -15,7 +15,7 @@ from altostratus.observed import Observed
 
 _DATABASE = "mariadb"
 _DIGITS = 16
-_COPY = re.compile(r"(?P<service>[a-z]+)-(?P<version>[^-]+)-(?P<image>\w+)")
+_COPY = re.compile(r"(?P<service>[a-z]+)-(?P<version>[^-]+)-(?P<image>\w+) (?P<when>\S+)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,12 +38,13 @@ class Schema:
 class Copy:
     """A copy of a service's databases, from before the instance with this image got another one.
 
-    ``image`` is the beginning of the image's digest.
+    ``image`` is the beginning of the image's digest, ``when`` a moment in UTC.
     """
 
     service: str
     version: str
     image: str
+    when: str = ""
 
     @property
     def name(self) -> str:
@@ -126,7 +127,9 @@ def copies(instances: Instances) -> tuple[Copy, ...]:
     """The copies of databases that there are."""
     keeper = _keeper(instances)
     said = instances.order(keeper, "database-dump", "list") if keeper else ""
-    return tuple(Copy(**known.groupdict()) for known in map(_COPY.fullmatch, said.split()) if known)
+    return tuple(
+        Copy(**known.groupdict()) for known in map(_COPY.fullmatch, said.splitlines()) if known
+    )
 
 
 def write_copy(instances: Instances, schema: Schema, image: str) -> None:

@@ -165,9 +165,10 @@ def _refuse_loss(
     for name, copies in lost.items():
         if name not in accepted:
             said = ", ".join(f"{one.service} {one.version}" for one in copies)
+            when = min(one.when for one in copies)
             raise errors.Error(
                 f"the schema of {name} has moved since it had {said}: its databases would go back"
-                " to the copy of then, and what was written since would be lost",
+                f" to the copy of {when}, and what was written since would be lost",
                 hint=f"if that is what you want, say so: --accept-loss {name}",
             )
 

@@ -43,23 +43,30 @@ def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) 
     return done
 
 
-def kill_during(step: str, *arguments: str) -> None:
-    """Run the launcher and kill it, with all that it started, a moment after a step begins."""
+def kill_during(step: str, *arguments: str, checkout: pathlib.Path | None = None) -> None:
+    """Run the program and kill it, with all that it started, a moment after a step begins."""
 
     def kill(running: subprocess.Popen[str]) -> None:
         time.sleep(INTO_STEP_S)
         os.killpg(running.pid, signal.SIGKILL)
 
-    do_during(step, kill, *arguments)
+    do_during(step, kill, *arguments, checkout=checkout)
 
 
 def do_during(
-    step: str, act: collections.abc.Callable[[subprocess.Popen[str]], None], *arguments: str
+    step: str,
+    act: collections.abc.Callable[[subprocess.Popen[str]], None],
+    *arguments: str,
+    checkout: pathlib.Path | None = None,
 ) -> tuple[int, str]:
-    """Run the launcher, and do something when a step begins; its exit status, and what it said."""
+    """Run the launcher, or the program of another checkout, and do something when a step begins; its
+    exit status, and what it said."""
+    program = [sys.executable, "-m", "altostratus"] if checkout else [str(ROOT / "altostratus")]
+    path = {"PYTHONPATH": str(checkout / "src")} if checkout else {}
     with subprocess.Popen(
-        [str(ROOT / "altostratus"), *arguments],
-        cwd=ROOT,
+        [*program, *arguments],
+        cwd=checkout or ROOT,
+        env=os.environ | path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -60,6 +60,23 @@ def test_deploying_brings_no_other_release(after: str) -> None:
     assert "overcloud upgrade" in refused.stderr
 
 
+def test_full_disk_stops_an_upgrade_before_anything_changes(after: str) -> None:
+    server = clouds.openstack("undercloud", "server", "show", "demo-identity")
+    filled = "fallocate --length $(($(df --output=avail -B1 /mnt/state | tail -n 1) - 4096)) {0}"
+    clouds.in_instance("database", filled.format("/mnt/state/filled"))
+    try:
+        refused = clouds.altostratus(
+            "overcloud", "upgrade", "--only", "identity", after, ok=False, timeout_s=clouds.DEPLOY_S
+        )
+    finally:
+        clouds.in_instance("database", "rm /mnt/state/filled")
+    assert refused.returncode == Exit.FAILED
+    assert "database-dump write" in refused.stderr and "No space left" in refused.stderr
+    again = clouds.openstack("undercloud", "server", "show", "demo-identity")
+    assert again["image"] == server["image"]
+    clouds.altostratus("overcloud", "verify", after)
+
+
 def test_release_is_upgraded_while_clients_write(after: str) -> None:
     old = {name: software(name) for name in INSTANCES}
     revisions = schema_revisions()

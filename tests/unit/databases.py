@@ -4,6 +4,7 @@ import shlex
 
 from altostratus import run
 
+COPIED = "2026-11-28T01:02:03Z"
 EARLIER = {"keystone": "29.1.0", "glance": "32.0.0"}
 
 
@@ -63,7 +64,7 @@ class Databases:
         return 0, ""
 
     def _dump_list(self, instance: str) -> tuple[int, str]:
-        return 0, "\n".join(self.copies)
+        return 0, "\n".join(f"{name} {COPIED}" for name in self.copies)
 
     def _dump_has_moved(self, instance: str, name: str, *databases: str) -> tuple[int, str]:
         return int(self.copies[name][0] == self.revision[name.partition("-")[0]]), ""

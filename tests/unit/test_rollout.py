@@ -266,6 +266,7 @@ def test_rollback_past_a_finished_upgrade_costs_what_was_written(demo: Cloud) ->
     assert upgrade.finish(_DEMO, _DOCUMENT, ()) == ()
     with pytest.raises(errors.Error, match=r"identity has moved .* keystone 29\.1\.0") as caught:
         upgrade.prepare_rollback(_DEMO, _DOCUMENT, ("identity",), None)
+    assert databases.COPIED in caught.value.message
     assert "--accept-loss identity" in str(caught.value.hint)
     upgrade.execute(upgrade.prepare_rollback(_DEMO, _DOCUMENT, ("identity",), None, ("identity",)))
     assert demo.databases.data == {"keystone": 1, "glance": 1}
