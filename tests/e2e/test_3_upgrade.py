@@ -8,13 +8,14 @@ import pytest
 
 from altostratus import cloud
 from altostratus.errors import Exit
-from tests.e2e import checkout, clouds
+from tests.e2e import checkout, clouds, writers
 
 pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("upgrade")]
 
 UPGRADED = {"database": "mariadb", "identity": "keystone"}  # LXC and Docker
 REBUILDING = ("rebuilding", "rebuild_spawning")
 REBUILD_S = 300
+NOTHING_LOST: dict[str, set[str]] = {"keystone": set(), "glance": set()}
 MARK = "/etc/written-on-this-root"
 BROKEN = """\
 #!/bin/bash
@@ -35,7 +36,9 @@ def test_upgrade_changes_roots_and_nothing_else(changed: pathlib.Path) -> None:
         clouds.in_instance(instance, f"touch {MARK} /mnt/state/written-before; sync")
     planned = checkout.run(changed, "overcloud", "plan")
     assert "the image (the server is rebuilt) of database" in planned
-    said = checkout.run(changed, "overcloud", "upgrade")
+    with writers.writing(clouds.status()["endpoints"]) as clients:
+        said = checkout.run(changed, "overcloud", "upgrade")
+    assert {name: client.lost() for name, client in clients.items()} == NOTHING_LOST
     assert [line.split()[0] for line in said.splitlines()[1:]] == list(UPGRADED)
     assert "Nothing to do" in checkout.run(changed, "overcloud", "upgrade")
     for instance, element in UPGRADED.items():
@@ -49,7 +52,9 @@ def test_upgrade_changes_roots_and_nothing_else(changed: pathlib.Path) -> None:
 
 def test_rollback_takes_up_the_roots_that_were_kept() -> None:
     before = {instance: facts(instance) for instance in UPGRADED}
-    clouds.altostratus("overcloud", "rollback", timeout_s=clouds.DEPLOY_S)
+    with writers.writing(clouds.status()["endpoints"]) as clients:
+        clouds.altostratus("overcloud", "rollback", timeout_s=clouds.DEPLOY_S)
+    assert {name: client.lost() for name, client in clients.items()} == NOTHING_LOST
     for instance in UPGRADED:
         assert facts(instance) == before[instance]
         clouds.in_instance(instance, f"rm {MARK} /mnt/state/written-before")

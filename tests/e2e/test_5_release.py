@@ -11,7 +11,7 @@ import requests
 
 from altostratus import credentials
 from altostratus.errors import Exit
-from tests.e2e import clouds, writers
+from tests.e2e import checkout, clouds, writers
 
 pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("release")]
 
@@ -134,6 +134,19 @@ def test_requests_wait_at_the_front_while_a_service_is_rebuilt(after: str) -> No
         )
     assert len(answers) > 50
     assert {one for one in answers if one != http.HTTPStatus.OK} == set()
+
+
+def test_database_is_upgraded_and_taken_back_while_clients_write(
+    after: str, tmp_path: pathlib.Path
+) -> None:
+    changed = checkout.with_new_elements(tmp_path, "mariadb")
+    checkout.run(changed, "image", "load", "mariadb")
+    with writing(after) as clients:
+        checkout.run(changed, "overcloud", "upgrade", "--only", "database", after)
+        clouds.altostratus(
+            "overcloud", "rollback", "--only", "database", after, timeout_s=clouds.DEPLOY_S
+        )
+    check_writers(clients)
 
 
 @contextlib.contextmanager
