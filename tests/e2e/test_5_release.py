@@ -2,16 +2,12 @@
 
 import collections.abc
 import contextlib
-import http
 import pathlib
-import threading
 
 import pytest
-import requests
 
-from altostratus import credentials
 from altostratus.errors import Exit
-from tests.e2e import checkout, clouds, writers
+from tests.e2e import askers, checkout, clouds, writers
 
 pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("release")]
 
@@ -128,12 +124,12 @@ def test_way_back_to_a_copy_of_the_data_must_be_wanted(after: str) -> None:
 
 def test_requests_wait_at_the_front_while_a_service_is_rebuilt(after: str) -> None:
     """Keystone goes back: its schema has not moved, so that nothing would be lost."""
-    with asking(after, "keystone") as answers:
+    with askers.asking(clouds.status(after)["endpoints"]) as clients:
         clouds.altostratus(
             "overcloud", "rollback", "--only", "identity", after, timeout_s=clouds.DEPLOY_S
         )
-    assert len(answers) > 50
-    assert {one for one in answers if one != http.HTTPStatus.OK} == set()
+    assert len(clients["keystone"].waits_s) > 50
+    assert {name: client.failures for name, client in clients.items() if client.failures} == {}
 
 
 def test_database_is_upgraded_and_taken_back_while_clients_write(
@@ -147,31 +143,6 @@ def test_database_is_upgraded_and_taken_back_while_clients_write(
             "overcloud", "rollback", "--only", "database", after, timeout_s=clouds.DEPLOY_S
         )
     check_writers(clients)
-
-
-@contextlib.contextmanager
-def asking(file: str, service: str) -> collections.abc.Iterator[list[int | str]]:
-    """What a client is answered that asks a service ten times a second, while something goes on."""
-    entry = credentials.read("overcloud")
-    assert entry is not None
-    url = clouds.status(file)["endpoints"][service]
-    answers: list[int | str] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        while not done.wait(0.1):
-            try:
-                answers.append(requests.get(url, timeout=60, verify=entry["cacert"]).status_code)
-            except requests.RequestException as exc:
-                answers.append(str(exc))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        done.set()
-        thread.join()
 
 
 def writing(file: str) -> contextlib.AbstractContextManager[dict[str, writers.Writer]]:

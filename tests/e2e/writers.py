@@ -4,6 +4,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import itertools
+import secrets
 import threading
 import time
 from typing import Any
@@ -59,6 +60,7 @@ class Writer:
         self.kind = KINDS[service]
         self.url = url.rstrip("/")
         self.accepted: dict[str, float] = {}
+        self._series = secrets.token_hex(4).upper()
         self._session = requests.Session()
         self._session.headers |= {"X-Auth-Token": token, **HEADERS}
         self._session.verify = authority
@@ -87,7 +89,7 @@ class Writer:
         for number in itertools.count():
             if self._done.wait(INTERVAL_S):
                 return
-            name = f"CUSTOM_{id(self)}_{number}"
+            name = f"CUSTOM_{self._series}_{number}"
             with contextlib.suppress(requests.RequestException):
                 answer = self._session.post(
                     f"{self.url}{self.kind.path}",
