@@ -82,7 +82,7 @@ def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
     return ImageSpec(("undercloud",), "docker", included, ("openstack",), repository=repository)
 
 
-def versions(spec: ImageSpec) -> dict[str, str]:
+def locked_versions(spec: ImageSpec) -> dict[str, str]:
     """The version of each service's own software, where a lock file says it."""
     found = {
         name: releases.version(_lock_file(spec, name).read_text(), name) for name in spec.locks

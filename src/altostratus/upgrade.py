@@ -116,7 +116,7 @@ def _moved(
 ) -> tuple[schemas.Schema, ...]:
     """The schemas that the software of new images does not know."""
     specs = survey.image_specs(overcloud)
-    software = {change.instance: images.versions(specs[change.instance]) for change in found}
+    software = {change.instance: images.locked_versions(specs[change.instance]) for change in found}
     there = (
         schemas.read(schemas.Instances(overcloud, target.observed))
         if any(software.values())

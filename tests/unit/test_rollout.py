@@ -35,7 +35,7 @@ _NAMES = ("database", "identity", "images")
 LATER = {
     service: version
     for one in survey.image_specs(_DEMO).values()
-    for service, version in images.versions(one).items()
+    for service, version in images.locked_versions(one).items()
 }
 
 
