@@ -23,6 +23,7 @@ from altostratus import (
     machine,
     rootfs,
     sbom,
+    services,
     snapshot,
     workers,
 )
@@ -96,6 +97,13 @@ def path(spec: ImageSpec) -> pathlib.Path:
 def manifest(spec: ImageSpec) -> pathlib.Path:
     """What a built image holds, in CycloneDX's JSON: the file beside the image's."""
     return _manifest(path(spec))
+
+
+def versions(spec: ImageSpec) -> dict[str, str]:
+    """The version of each service of a built image, as far as its manifest names it."""
+    text = manifest(spec).read_text()
+    found = {name: sbom.version(text, services.get(name).package) for name in spec.services}
+    return {name: version for name, version in found.items() if version}
 
 
 def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
