@@ -196,6 +196,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = urllib.parse.urlsplit(self.path)
         service, *path = asked.path.strip("/").split("/")
+        if path[-1:] == ["diagnostics"]:
+            # Before, each driver had words of its own.
+            assert self.headers["OpenStack-API-Version"] == "compute 2.48"
         found = self.server.answer(service, path, urllib.parse.parse_qs(asked.query))
         self._send(404 if found is None else 200, found)
 

@@ -41,6 +41,7 @@ _LAYERS = (
         "heat",
         "lock",
         "statedisks",
+        "usage",
     },
     {"why"},
     {"history", "keptplan", "rollout"},
