@@ -2,6 +2,7 @@
 
 import http.client
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ def test_upgrade_changes_roots_and_nothing_else(changed: pathlib.Path) -> None:
         clouds.in_instance(instance, f"touch {MARK} /mnt/state/written-before; sync")
     planned = checkout.run(changed, "overcloud", "plan")
     assert "the image (the server is rebuilt) of database" in planned
+    assert re.search(r"^database +rebuild .*down for about \d+ s on lxc$", planned, re.MULTILINE)
     said = checkout.run(changed, "overcloud", "upgrade")
     assert [line.split()[0] for line in said.splitlines()[1:]] == list(UPGRADED)
     assert "Nothing to do" in checkout.run(changed, "overcloud", "upgrade")

@@ -46,6 +46,7 @@ _LAYERS = (
     {"why"},
     {"history", "keptplan", "rollout"},
     {"check", "plan", "obstacles"},
+    {"changes"},
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
@@ -65,7 +66,7 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "history",
+    "addresses", "certificates", "changes", "check", "crosschecks", "errors", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "observed", "obstacles", "plan", "rollout",
     "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
     "why", "yamlfile",
