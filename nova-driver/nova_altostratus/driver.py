@@ -18,6 +18,7 @@ from nova_altostratus import (
     configdrive,
     container,
     container_roots,
+    diagnostics,
     events,
     images,
     lifecycle,
@@ -108,6 +109,11 @@ class DockerDriver(driver.ComputeDriver):
         """Return what the init and its services wrote to the console."""
         self.engine.get(instance.uuid)
         return self.engine.log(instance.uuid, _CONSOLE_LINES)
+
+    def get_instance_diagnostics(self, instance: Any) -> Any:
+        """Return what an instance uses."""
+        found, usage = self.engine.get(instance.uuid), self.engine.usage(instance.uuid)
+        return diagnostics.of_container(instance, found, usage)
 
     # Its life
 
@@ -324,22 +330,11 @@ class DockerDriver(driver.ComputeDriver):
 
     def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
         """Give a running instance another interface; a stopped one gets it when it starts."""
-        found = self.engine.get(instance.uuid)
-        if not found.running:
-            return
-        used = self.network.names(found.pid)
-        first = next(n for n in range(len(used) + 1) if f"eth{n}" not in used)
-        (nic,) = network.nics([vif], first)
-        with ExitStack() as undo:
-            undo.callback(self.network.unplug, instance, vif, nic)
-            self.network.plug(instance, vif, nic)
-            self.network.enter(found.pid, nic)
-            undo.pop_all()
+        self.lifecycle.attach(instance, vif)
 
     def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
         """Take an interface away from an instance."""
-        (nic,) = network.nics([vif])
-        self.network.unplug(instance, vif, nic)
+        self.lifecycle.unwire(instance, [vif])
 
     def network_binding_host_id(self, context: Any, instance: Any) -> str:
         """Return the host that ports are bound to."""

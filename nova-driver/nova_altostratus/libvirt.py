@@ -20,6 +20,7 @@ from oslo_log import log as logging
 
 from nova_altostratus import (
     configdrive,
+    diagnostics,
     libvirt_rebuild,
     lxc,
     machine,
@@ -82,6 +83,11 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
     def manages_network_binding_host_id(self) -> bool:
         """Keep Nova from binding ports to the compute process's own host."""
         return True
+
+    def get_instance_diagnostics(self, instance: Any) -> Any:
+        """Return what an instance uses."""
+        told = super().get_instance_diagnostics(instance)
+        return diagnostics.complete(told, self._host.get_guest(instance)._domain)
 
     # What the domain has
 

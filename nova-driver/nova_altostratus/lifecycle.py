@@ -132,6 +132,20 @@ class Lifecycle:
         for vif, nic in _wires(network_info):
             self.network.replug(instance, vif, nic)
 
+    def attach(self, instance: Any, vif: Any) -> None:
+        """Give a running instance another interface; a stopped one gets it when it starts."""
+        found = self.engine.get(instance.uuid)
+        if not found.running:
+            return
+        used = self.network.names(found.pid)
+        first = next(n for n in range(len(used) + 1) if f"eth{n}" not in used)
+        (nic,) = network.nics([vif], first)
+        with ExitStack() as undo:
+            undo.callback(self.network.unplug, instance, vif, nic)
+            self.network.plug(instance, vif, nic)
+            self.network.enter(found.pid, nic)
+            undo.pop_all()
+
     def clear_gates(self) -> None:
         """Stop the containers that a dead nova-compute left waiting: they have no network."""
         for labels in self.engine.containers():

@@ -114,8 +114,8 @@ def _changed(instance: Instance, deployed: Deployed, document: Document) -> _Fin
     if deployed.hypervisor != instance.hypervisor:
         yield document.finding(
             (*location, "hypervisor"),
-            f"{instance.name!r} runs on {deployed.hypervisor}, and moving it to"
-            f" {instance.hypervisor} is not built yet: it would start without its state",
+            f"{instance.name!r} runs on {deployed.hypervisor}: for {instance.hypervisor} Heat would"
+            " replace its server, which would start without its state; moving is not built yet",
             again,
         )
     elif deployed.flavor != stack.flavor(instance):

@@ -11,6 +11,8 @@ import openstack.exceptions
 from altostratus import credentials, hypervisors, images, inventory, log, registry, survey
 
 _SERVICES = "altostratus:services"
+# One for each service: its name follows.
+_VERSION = "altostratus:version:"
 _TYPE = "application/octet-stream"
 _CONTAINER_FORMAT = "bare"
 
@@ -34,6 +36,7 @@ def load(
         survey.IMAGE_OWNER: survey.OWNER,
         survey.IMAGE_DIGEST: digest,
         _SERVICES: ",".join(spec.services),
+        **{f"{_VERSION}{name}": version for name, version in images.versions(spec).items()},
         **placement_properties(hypervisor_type or entry.hypervisor_type),
     }
     about = {
@@ -87,6 +90,18 @@ def loaded(undercloud: openstack.connection.Connection) -> list[inventory.Loaded
     servers = undercloud.compute.servers(all_projects=True)
     used = collections.Counter((server.image or {}).get("id") for server in servers)
     return [_loaded(image, used[image.id]) for image in undercloud.image.images()]
+
+
+def versions(undercloud: openstack.connection.Connection) -> dict[str, dict[str, str]]:
+    """The version of each service of the images that we loaded, by Glance's ids of them."""
+    return {
+        image.id: {
+            key.removeprefix(_VERSION): str(value)
+            for key, value in (image.properties or {}).items()
+            if key.startswith(_VERSION)
+        }
+        for image in undercloud.image.images()
+    }
 
 
 def remove(undercloud: openstack.connection.Connection, image_id: str) -> None:

@@ -24,6 +24,7 @@ from altostratus import (
     releases,
     rootfs,
     sbom,
+    services,
     snapshot,
     workers,
 )
@@ -83,9 +84,11 @@ def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
 
 
 def locked_versions(spec: ImageSpec) -> dict[str, str]:
-    """The version of each service's own software, where a lock file says it."""
+    """The version of each service's own software that lock files ask for, built or not."""
+    packages = {name: services.get(name).package for name in spec.locks}
     found = {
-        name: releases.version(_lock_file(spec, name).read_text(), name) for name in spec.locks
+        name: releases.version(_lock_file(spec, name).read_text(), package)
+        for name, package in packages.items()
     }
     return {name: version for name, version in found.items() if version}
 
@@ -104,6 +107,13 @@ def path(spec: ImageSpec) -> pathlib.Path:
 def manifest(spec: ImageSpec) -> pathlib.Path:
     """What a built image holds, in CycloneDX's JSON: the file beside the image's."""
     return _manifest(path(spec))
+
+
+def versions(spec: ImageSpec) -> dict[str, str]:
+    """The version of each service of a built image, as far as its manifest names it."""
+    text = manifest(spec).read_text()
+    found = {name: sbom.version(text, services.get(name).package) for name in spec.services}
+    return {name: version for name, version in found.items() if version}
 
 
 def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:

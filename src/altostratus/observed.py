@@ -57,6 +57,11 @@ class Server:
     drift: tuple[str, ...] = ()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it runs and can be reached."""
+        return self.status == "ACTIVE" and self.answers
+
+    @property
     def is_broken(self) -> bool:
         """Whether a server that ran is in ERROR: its rebuild failed, or was cut off."""
         return self.status == "ERROR" and self.has_run

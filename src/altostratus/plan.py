@@ -9,9 +9,10 @@ import enum
 import json
 from typing import Any
 
-from altostratus import addresses, certificates, metadata, stack
+from altostratus import addresses, certificates, changes, metadata, stack, table
+from altostratus.changes import Action, Change
 from altostratus.model import Image, Instance, Overcloud
-from altostratus.observed import Observed, Server
+from altostratus.observed import Observed
 
 
 class Kind(enum.StrEnum):
@@ -48,7 +49,7 @@ class Step:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps, and what was decided for all of them. Holds no secret."""
+    """The steps, what they change in instances, and what was decided for all. Holds no secret."""
 
     overcloud: Overcloud
     steps: tuple[Step, ...]
@@ -56,6 +57,7 @@ class Plan:
     images: dict[str, Image]
     irreplaceable: tuple[str, ...]
     nothing_to_do: str | None = None
+    changes: tuple[Change, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """The plan as plain data: what ``--json`` shows and ``--out`` keeps."""
@@ -63,6 +65,7 @@ class Plan:
             "overcloud": self.overcloud.name,
             "nothing_to_do": self.nothing_to_do,
             "steps": [dataclasses.asdict(step) for step in self.steps],
+            "changes": [dataclasses.asdict(change) for change in self.changes],
             "addresses": self.addresses,
             "images": {name: dataclasses.asdict(image) for name, image in self.images.items()},
         }
@@ -82,13 +85,14 @@ def make(
     assigned = addresses.assign(overcloud, observed)
     inputs = stack.Inputs(overcloud, assigned, images, secrets, templates, observed.authority)
     wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
-    brought_back = list(_server_steps(overcloud, observed))
-    asked = list(_stack_steps(overcloud, observed, wanted))
+    brought_back = tuple(changes.of_servers(overcloud, observed))
+    differences = tuple(changes.of_stack(observed, wanted))
+    asked = list(_stack_steps(overcloud, observed, wanted, differences))
     url = auth_url(overcloud, assigned)
     steps = [
         *_image_steps(images, observed),
         *_preparing_steps(overcloud, observed),
-        *brought_back,
+        *(_server_step(overcloud, change) for change in brought_back),
         *asked,
         *(_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)) if url else ()),
         *(_await(step) for step in asked),
@@ -107,6 +111,7 @@ def make(
             found.name for found in overcloud.instances if _is_healthy(observed, found)
         ),
         nothing_to_do=None if steps else _why_nothing(overcloud, wanted),
+        changes=(*brought_back, *(differences if asked else ())),
     )
 
 
@@ -114,7 +119,7 @@ def restricted(plan: Plan, kind: Kind) -> Plan:
     """The steps of one kind alone."""
     steps = tuple(step for step in plan.steps if step.kind is kind)
     nothing = None if steps else f"no step '{kind}' is left for {plan.overcloud.name}"
-    return dataclasses.replace(plan, steps=steps, nothing_to_do=nothing)
+    return dataclasses.replace(plan, steps=steps, nothing_to_do=nothing, changes=())
 
 
 def to_text(plan: Plan) -> str:
@@ -129,6 +134,9 @@ def to_text(plan: Plan) -> str:
         f"  {step.kind:{kind_width}}  {_subject(step):{subject_width}}  {step.reason}"
         for step in plan.steps
     ]
+    if plan.changes:
+        rows = [(one.instance, one.action, one.reason, one.effect) for one in plan.changes]
+        lines += ["", *table.lines([("INSTANCE", "CHANGE", "WHY", "EXPECTED"), *rows])]
     return "\n".join((*lines, *warnings(plan.overcloud))) + "\n"
 
 
@@ -196,65 +204,38 @@ def _preparing_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
             yield Step(Kind.CREATE_NETWORK, name, reason)
 
 
-def _server_steps(overcloud: Overcloud, observed: Observed) -> _Steps:
-    """What brings back servers that were stopped or killed from outside, or half rebuilt."""
-    for instance in overcloud.instances:
-        server = observed.server_of(instance.name)
-        if server is None:
-            continue
-        name = f"{overcloud.name}-{instance.name}"
-        if server.status == "SHUTOFF":
-            reason = "it is SHUTOFF, stopped or killed from outside"
-            yield Step(Kind.START_SERVER, name, reason, instance.name)
-        elif server.is_broken:
-            # First: Heat would replace it.
-            reason = "it is ERROR: its rebuild failed, or was cut off"
-            yield Step(Kind.REBUILD_SERVER, name, reason, instance.name)
-        elif not _is_alive(server) and observed.stack and observed.stack.is_complete:
-            # In a stack that failed it may never have been well: Heat replaces it then.
-            reason = f"it is {server.status} and does not answer"
-            yield Step(Kind.RESTART_SERVER, name, reason, instance.name)
-        elif server.drift:
-            yield Step(Kind.CONFIGURE_SERVER, name, "; ".join(server.drift), instance.name)
+_BRINGS_BACK = {
+    Action.START: Kind.START_SERVER,
+    Action.RESTART: Kind.RESTART_SERVER,
+    Action.REBUILD: Kind.REBUILD_SERVER,
+    Action.CONFIGURE: Kind.CONFIGURE_SERVER,
+}
 
 
-def _stack_steps(overcloud: Overcloud, observed: Observed, wanted: stack.Request) -> _Steps:
+def _server_step(overcloud: Overcloud, change: Change) -> Step:
+    name = f"{overcloud.name}-{change.instance}"
+    return Step(_BRINGS_BACK[change.action], name, change.reason, change.instance)
+
+
+def _stack_steps(
+    overcloud: Overcloud,
+    observed: Observed,
+    wanted: stack.Request,
+    differences: tuple[Change, ...],
+) -> _Steps:
     if observed.stack is None:
         yield Step(Kind.CREATE_STACK, overcloud.name, "there is none")
         return
     if not observed.stack.is_complete:
         yield Step(Kind.UPDATE_STACK, overcloud.name, f"it is {observed.stack.status}")
     elif observed.stack.digest != wanted.digest:
-        yield Step(Kind.UPDATE_STACK, overcloud.name, _differences(observed, wanted))
+        said = changes.in_words(differences)
+        reason = f"changed: {said}" if said else "its templates changed"
+        yield Step(Kind.UPDATE_STACK, overcloud.name, reason)
 
 
 def _await(asked: Step) -> Step:
     return Step(Kind.AWAIT_STACK, asked.subject, "until all its instances are configured")
-
-
-def _differences(observed: Observed, wanted: stack.Request) -> str:
-    """In which way the deployed instances are not the wanted ones, in words."""
-    found: list[str] = []
-    described = wanted.template["outputs"][stack.OUTPUT]["value"]["instances"]
-    before = observed.stack.instances if observed.stack else {}
-    for name in sorted(described.keys() | before.keys()):
-        if name not in before:
-            found.append(f"{name} is new")
-        elif name not in described:
-            found.append(f"{name} is no longer wanted")
-        else:
-            changed = _changed(before[name], described[name])
-            found += [f"{changed} of {name}"] if changed else []
-    return "changed: " + "; ".join(found) if found else "its templates changed"
-
-
-def _changed(before: Any, after: dict[str, Any]) -> str:
-    words = {
-        "image": "the image (the server is rebuilt)",
-        "state_gib": "the state disk's size",
-        "digest": "the configuration",
-    }
-    return ", ".join(text for key, text in words.items() if getattr(before, key) != after[key])
 
 
 def _catalog_steps(
@@ -286,14 +267,10 @@ def _credentials_steps(observed: Observed, url: str, secrets: metadata.Secrets) 
         yield Step(Kind.WRITE_CREDENTIALS, "overcloud", "not in clouds.yaml")
 
 
-def _is_alive(server: Server) -> bool:
-    return server.status == "ACTIVE" and server.answers
-
-
 def _is_healthy(observed: Observed, instance: Instance) -> bool:
     """Whether Heat must keep its hands off the server: it has run, and holds state."""
     server = observed.server_of(instance.name)
-    return server is not None and (server.status != "ERROR" or server.has_run)
+    return server is not None and not changes.is_replaced(server)
 
 
 def _why_nothing(overcloud: Overcloud, wanted: stack.Request) -> str:

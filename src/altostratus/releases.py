@@ -8,9 +8,9 @@ LATEST = ALL[-1]
 COMMON = ("agent", "native", "sources")
 
 
-def version(lock: str, service: str) -> str | None:
-    """The version of a service's own software in the text of its lock file."""
-    found = re.search(rf"^(?:openstack-)?{re.escape(service)}==(\S+)", lock, re.MULTILINE)
+def version(lock: str, package: str) -> str | None:
+    """The version of a distribution in the text of a lock file."""
+    found = re.search(rf"^{re.escape(package)}==(\S+)", lock, re.MULTILINE)
     return found.group(1) if found else None
 
 

@@ -39,6 +39,13 @@ def debian_packages(document: str, debian: str) -> dict[str, str]:
     return {one["name"]: one["version"] for one in found if of_debian.match(one["purl"])}
 
 
+def version(document: str, package: str) -> str | None:
+    """The version of a Python distribution or Debian package, if a manifest names it."""
+    named = re.compile(rf"pkg:(pypi|deb/debian)/{re.escape(_quoted(package))}@")
+    found = json.loads(document)["components"]
+    return next((one["version"] for one in found if named.match(one["purl"])), None)
+
+
 def packages(status: str, debian: str) -> collections.abc.Iterator[_Component]:
     """The installed packages of dpkg's status file."""
     for paragraph in status.split("\n\n"):

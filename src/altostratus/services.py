@@ -25,7 +25,8 @@ Port = int | range
 class Service:
     """What deploying a service takes.
 
-    ``element`` is the diskimage-builder element (and lock file) that makes its image. ``needs``
+    ``element`` is the diskimage-builder element (and lock file) that makes its image; ``package``
+    is the Python distribution or the Debian package whose version is its own. ``needs``
     are the services that must be configured before it. ``internal_ports`` are open to
     the overcloud's internal network, ``public_port`` to everybody who reaches the instance, and so
     are ``further_ports``, by the name of what listens there.
@@ -61,11 +62,17 @@ class Service:
     state_gib: int = 1
     in_overcloud: bool = False
     in_undercloud: bool = True
+    package_name: str | None = None
 
     @property
     def element(self) -> str:
         """The element that makes its image."""
         return self.name
+
+    @property
+    def package(self) -> str:
+        """What its version is that of, as package indexes name it."""
+        return self.package_name or self.name
 
     @property
     def user(self) -> str | None:
@@ -111,6 +118,7 @@ class Service:
 _SERVICES = (
     Service(
         name="mariadb",
+        package_name="mariadb-server",
         order=30,
         internal_ports=(3306,),
         memory_mib=1024,
@@ -119,6 +127,7 @@ _SERVICES = (
     ),
     Service(
         name="rabbitmq",
+        package_name="rabbitmq-server",
         order=31,
         internal_ports=(MESSAGING_PORT,),
         state_gib=1,
@@ -126,6 +135,7 @@ _SERVICES = (
     ),
     Service(
         name="registry",
+        package_name="docker-registry",
         order=33,
         secrets=("registry_password",),
     ),
@@ -169,6 +179,7 @@ _SERVICES = (
     ),
     Service(
         name="placement",
+        package_name="openstack-placement",
         order=51,
         needs=("mariadb", "keystone"),
         public_port=8778,
@@ -224,6 +235,7 @@ _SERVICES = (
     ),
     Service(
         name="heat",
+        package_name="openstack-heat",
         order=65,
         needs=("mariadb", "rabbitmq", "keystone"),
         public_port=8004,
@@ -243,6 +255,7 @@ _SERVICES = (
     ),
     Service(
         name="nova-compute",
+        package_name="nova",
         order=70,
         needs=("rabbitmq", "keystone", "glance", "placement", "nova", "neutron"),
         # Where the screens of machines are.

@@ -39,6 +39,7 @@ class FakeContainer:
     pid: int = 0
     booted: threading.Event = field(default_factory=threading.Event)
     log: bytes = b""
+    started: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
     id: str = field(default_factory=lambda: secrets.token_hex(32))
 
     @property
@@ -72,6 +73,7 @@ class FakeEngine:
         self.socket = socket
         self.security = security or ["name=seccomp,profile=default"]
         self.root = "/var/lib/docker"
+        self.memory_details = {"total_inactive_file": 80 << 20}
         self.containers: dict[str, FakeContainer] = {}
         self.images: dict[str, str] = {}
         self.registry: dict[str, str] = {}
@@ -253,7 +255,8 @@ class _Handler(BaseHTTPRequestHandler):
         one = self._container(name)
         if one:
             running = one.status in ("running", "paused")
-            state = {"Status": one.status, "ExitCode": one.exit_code}
+            state: dict[str, Any] = {"Status": one.status, "ExitCode": one.exit_code}
+            state["StartedAt"] = one.started.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
             state["Pid"] = one.pid if running else 0
             tty = one.config.get("Tty", False)
             config = {
@@ -262,6 +265,17 @@ class _Handler(BaseHTTPRequestHandler):
                 "Image": one.config["Image"],
             }
             self._answer(200, {"Id": one.id, "State": state, "Config": config})
+
+    def stats(self, name: str) -> None:
+        one = self._container(name)
+        if one is None:
+            return
+        # Without one-shot the engine takes two samples, and a second and more for them.
+        assert (self.query["stream"], self.query["one-shot"]) == ("False", "True")
+        memory = {"usage": 200 << 20, "limit": one.config["HostConfig"]["Memory"]}
+        memory["stats"] = self.state.memory_details
+        usage = {"cpu_usage": {"total_usage": 1_500_000_000}}
+        self._answer(200, {"memory_stats": memory, "cpu_stats": usage})
 
     def create(self) -> None:
         name, config = self.query["name"], json.loads(self.body)
@@ -414,6 +428,7 @@ _ROUTES = [
     (r"/containers/json", "GET", "list"),
     (r"/containers/create", "POST", "create"),
     (r"/containers/([^/]+)/json", "GET", "inspect"),
+    (r"/containers/([^/]+)/stats", "GET", "stats"),
     (r"/containers/([^/]+)/start", "POST", "start"),
     (r"/containers/([^/]+)/stop", "POST", "stop"),
     (r"/containers/([^/]+)/kill", "POST", "kill"),

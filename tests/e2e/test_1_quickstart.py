@@ -1,6 +1,7 @@
 """The first cloud: what ``./altostratus devtest`` leaves, seen through the clouds' own interfaces."""
 
 import collections
+import datetime
 import hashlib
 import json
 import pathlib
@@ -11,7 +12,7 @@ import time
 import pytest
 import requests
 
-from altostratus import cloud, credentials, hypervisors, lock, machine, survey
+from altostratus import cloud, credentials, hypervisors, images, lock, machine, survey
 from altostratus.errors import Exit
 from tests.e2e import clouds
 
@@ -86,6 +87,30 @@ def test_placement_of_each_instance_is_explained(instance: str) -> None:
     assert told["host"] == host
     assert [row["process"] for row in told["rows"] if not row["obstacles"]] == [host]
     assert "out of reach" not in told["scheduler"]
+
+
+def test_status_shows_what_each_instance_uses_and_when_it_was_configured() -> None:
+    sizes = {one.name: one.flavor["ram"] for one in cloud.connect("undercloud").compute.servers()}
+    for one in clouds.status()["instances"]:
+        assert (one["state"], one["wanted"]) == ("ACTIVE", "ACTIVE")
+        assert 0 < one["memory_mib"] <= one["memory_limit_mib"] == sizes[f"demo-{one['name']}"]
+        assert 0 <= one["cpu_percent"] < 100 * machine.size().vcpus + 1
+        configured = datetime.datetime.fromisoformat(one["configured_at"])
+        assert configured <= datetime.datetime.now(datetime.UTC)
+
+
+def test_status_shows_the_versions_of_services_and_whether_they_answer() -> None:
+    found = {one["name"]: one for one in clouds.status()["services"]}
+    assert {name: one["instance"] for name, one in found.items()} == {
+        service: instance for instance, (service, _hypervisor) in INSTANCES.items()
+    }
+    release = clouds.ROOT / "releases" / images.RELEASE
+    for name in ("keystone", "glance"):
+        assert f"{name}=={found[name]['version']} " in (release / f"{name}.txt").read_text()
+    inside = clouds.in_instance("database", "dpkg-query -W -f '${Version}' mariadb-server")
+    assert found["mariadb"]["version"] == inside.strip()
+    answers = {name: one["answers"] for name, one in found.items()}
+    assert answers == {"mariadb": None, "keystone": True, "glance": True}
 
 
 def test_overcloud_is_a_stack() -> None:

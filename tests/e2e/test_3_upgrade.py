@@ -2,6 +2,7 @@
 
 import http.client
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ def test_upgrade_changes_roots_and_nothing_else(changed: pathlib.Path) -> None:
         clouds.in_instance(instance, f"touch {MARK} /mnt/state/written-before; sync")
     planned = checkout.run(changed, "overcloud", "plan")
     assert "the image (the server is rebuilt) of database" in planned
+    assert re.search(r"^database +rebuild .*down for about \d+ s on lxc$", planned, re.MULTILINE)
     with writers.writing(clouds.status()["endpoints"]) as clients:
         said = checkout.run(changed, "overcloud", "upgrade")
     assert {name: client.lost() for name, client in clients.items()} == NOTHING_LOST

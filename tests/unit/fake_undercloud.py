@@ -38,6 +38,7 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
         self.providers: dict[str, dict[str, Any]] = {}
         self.servers: list[dict[str, Any]] = []
         self.actions: dict[str, list[dict[str, Any]]] = {}
+        self.diagnostics: dict[str, dict[str, Any]] = {}
         self.images: dict[str, dict[str, Any]] = {}
         self.ports: list[dict[str, Any]] = []
         self.agents = [_agent("undercloud")]
@@ -97,6 +98,8 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
             case "compute", "servers", server, "os-instance-actions", request:
                 (found,) = (one for one in self.actions[server] if one["request_id"] == request)
                 return {"instanceAction": found}
+            case "compute", "servers", server, "diagnostics":
+                return self.diagnostics.get(server)
             case "compute", "os-services":
                 return {"services": self.services}
             case "compute", "os-aggregates":
@@ -108,6 +111,8 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
                         for name, kind in self.kinds.items()
                     ]
                 }
+            case "image", "images":
+                return {"images": list(self.images.values())}
             case "image", "images", identity:
                 return self.images.get(identity)
             case "network", "agents":
@@ -191,9 +196,32 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = urllib.parse.urlsplit(self.path)
         service, *path = asked.path.strip("/").split("/")
+        if path[-1:] == ["diagnostics"]:
+            # Before, each driver had words of its own.
+            assert self.headers["OpenStack-API-Version"] == "compute 2.48"
         found = self.server.answer(service, path, urllib.parse.parse_qs(asked.query))
-        content = json.dumps(found if found is not None else {"code": 404}).encode()
-        self.send_response(404 if found is None else 200)
+        self._send(404 if found is None else 200, found)
+
+    def do_POST(self) -> None:
+        """Glance: an image that has no data yet."""
+        assert self.path == "/image/images"
+        made = {"id": str(uuid.uuid4()), "status": "queued"} | json.loads(self._content())
+        self.server.images[made["id"]] = made
+        self._send(201, made)
+
+    def do_PUT(self) -> None:
+        """Glance: the data of an image."""
+        *_, identity, file = self.path.split("/")
+        assert file == "file"
+        self.server.images[identity] |= {"status": "active", "size": len(self._content())}
+        self._send(204)
+
+    def _content(self) -> bytes:
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def _send(self, status: int, body: Any = None) -> None:
+        content = json.dumps(body if body is not None else {"code": status}).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -43,10 +43,12 @@ _LAYERS = (
         "schemas",
         "ssh",
         "statedisks",
+        "usage",
     },
     {"why"},
     {"history", "keptplan", "rollout"},
     {"check", "plan", "obstacles"},
+    {"changes"},
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "spec", "observed", "heatenv"},
@@ -66,8 +68,9 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "history",
-    "hypervisors", "keptplan", "metadata", "model", "observed", "obstacles", "plan", "releases", "rollout",
+    "addresses", "certificates", "changes", "check", "crosschecks", "errors", "heatenv", "history",
+    "hypervisors", "keptplan", "metadata", "model", "observed", "obstacles", "plan", "releases",
+    "rollout",
     "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
     "why", "yamlfile",
 }  # fmt: skip
