@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     """What happens to an instance."""
 
     CREATE = "create"
+    RECREATE = "recreate"
     REPLACE = "replace"
     REBUILD = "rebuild"
     CONFIGURE = "configure"
@@ -48,6 +49,7 @@ _DIFFERENCES = {
 }
 _NOTHING = "nothing is down"
 _IS_DOWN = "it is down now"
+_KEEPS = "its state disk, ports and addresses are kept"
 _RESTARTS = "services restart where needed; certificates are reloaded"
 
 
@@ -85,6 +87,8 @@ def of_stack(observed: Observed, wanted: stack.Request) -> _Changes:
             yield Change(name, Action.CREATE, "is new", _NOTHING)
         elif server is None and observed.stack and not observed.stack.is_complete:
             yield Change(name, Action.CREATE, "has no server", "it was never up")
+        elif server is None and observed.stack:
+            yield Change(name, Action.RECREATE, "has lost its server", f"{_IS_DOWN}; {_KEEPS}")
         elif server and is_replaced(server):
             yield Change(name, Action.REPLACE, "is ERROR and never ran", "it was never up")
         else:
@@ -98,7 +102,7 @@ def is_replaced(server: Server) -> bool:
 
 def in_words(found: collections.abc.Iterable[Change]) -> str:
     """The changes of a stack in one line."""
-    whole = (Action.CREATE, Action.REPLACE, Action.REMOVE)
+    whole = (Action.CREATE, Action.RECREATE, Action.REPLACE, Action.REMOVE)
     return "; ".join(
         f"{one.instance} {one.reason}" if one.action in whole else f"{one.reason} of {one.instance}"
         for one in found

@@ -313,6 +313,7 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.RESTART_SERVER: servers.restart,
     plan.Kind.REBUILD_SERVER: servers.rebuild,
     plan.Kind.CONFIGURE_SERVER: servers.configure,
+    plan.Kind.FORGET_SERVER: servers.forget,
     plan.Kind.CREATE_STACK: _create_or_update_stack,
     plan.Kind.UPDATE_STACK: _create_or_update_stack,
     plan.Kind.REGISTER_CATALOG: _register_catalog,

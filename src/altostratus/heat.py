@@ -8,6 +8,7 @@ import openstack.exceptions
 from altostratus import cloud, errors, log, stack
 
 TAG = "altostratus"
+_SERVER = "OS::Nova::Server"
 _STACK_S = 2400
 _DELETE_S = 600
 _HINT = "openstack --os-cloud undercloud stack failures list {}"
@@ -105,6 +106,16 @@ def resources(undercloud: Connection, name: str, **query: Any) -> list[dict[str,
     response = undercloud.orchestration.get(path, params={"nested_depth": 3, **query})
     openstack.exceptions.raise_from_response(response)
     return list(response.json()["resources"])
+
+
+def forget_server(undercloud: Connection, name: str, instance: str) -> None:
+    """Tell Heat that an instance's server is gone: its next update makes another one."""
+    for one in resources(undercloud, name):
+        if one.get("parent_resource") == instance and one["resource_type"] == _SERVER:
+            place = next(link["href"] for link in one["links"] if link["rel"] == "self")
+            body = {"mark_unhealthy": True, "resource_status_reason": "its server is gone"}
+            response = undercloud.orchestration.patch(place, json=body)
+            openstack.exceptions.raise_from_response(response)
 
 
 def software_deployments(undercloud: Connection) -> list[dict[str, Any]]:

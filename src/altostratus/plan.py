@@ -27,6 +27,7 @@ class Kind(enum.StrEnum):
     RESTART_SERVER = "restart server"
     REBUILD_SERVER = "rebuild server"
     CONFIGURE_SERVER = "configure server"
+    FORGET_SERVER = "forget server"
     CREATE_STACK = "create stack"
     UPDATE_STACK = "update stack"
     REGISTER_CATALOG = "register catalog"
@@ -93,6 +94,7 @@ def make(
         *_image_steps(images, observed),
         *_preparing_steps(overcloud, observed),
         *(_server_step(overcloud, change) for change in brought_back),
+        *(_forget(overcloud, change) for change in differences if change.action is Action.RECREATE),
         *asked,
         *(_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)) if url else ()),
         *(_await(step) for step in asked),
@@ -228,10 +230,15 @@ def _stack_steps(
         return
     if not observed.stack.is_complete:
         yield Step(Kind.UPDATE_STACK, overcloud.name, f"it is {observed.stack.status}")
-    elif observed.stack.digest != wanted.digest:
+    elif observed.stack.digest != wanted.digest or differences:
         said = changes.in_words(differences)
         reason = f"changed: {said}" if said else "its templates changed"
         yield Step(Kind.UPDATE_STACK, overcloud.name, reason)
+
+
+def _forget(overcloud: Overcloud, change: Change) -> Step:
+    name = f"{overcloud.name}-{change.instance}"
+    return Step(Kind.FORGET_SERVER, name, "it was deleted from outside", change.instance)
 
 
 def _await(asked: Step) -> Step:

@@ -5,7 +5,7 @@ Each is one step of a plan.
 
 from typing import Any
 
-from altostratus import cloud, drift, log, observed, placement, plan, scheduling, survey
+from altostratus import cloud, drift, heat, log, observed, placement, plan, scheduling, survey
 from altostratus.deployment import Deployment
 from altostratus.model import CONTROL
 
@@ -46,6 +46,11 @@ def configure(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     """Have a server configure itself again that is not as it was configured."""
     server, made = _server(deployment, step), deployment.plan
     drift.mend(made.overcloud.name, server.id, made.addresses[server.instance][CONTROL])
+
+
+def forget(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    """Have Heat make another server where one was deleted; its state disk and ports are there."""
+    heat.forget_server(deployment.undercloud, deployment.plan.overcloud.name, step.instance or "")
 
 
 def _server(deployment: Deployment, step: plan.Step) -> observed.Server:

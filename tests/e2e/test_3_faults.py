@@ -52,6 +52,22 @@ def test_killed_instance_is_back_with_its_data(
     assert again["id"] == server["id"]
 
 
+def test_server_that_was_deleted_is_back_with_its_data() -> None:
+    clouds.in_instance("images", "echo kept > /mnt/state/e2e; sync")
+    before = clouds.openstack("undercloud", "server", "show", "demo-images")
+    compute = cloud.connect("undercloud").compute
+    server = compute.get_server(before["id"])
+    compute.delete_server(server)
+    compute.wait_for_delete(server)
+    planned = clouds.altostratus("overcloud", "plan").stdout
+    assert "images has lost its server" in planned
+    clouds.altostratus("overcloud", "deploy", timeout_s=clouds.DEPLOY_S)
+    again = clouds.openstack("undercloud", "server", "show", "demo-images")
+    assert again["id"] != before["id"] and again["addresses"] == before["addresses"]
+    assert clouds.in_instance("images", "cat /mnt/state/e2e") == "kept\n"
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
+
+
 def test_what_was_changed_by_hand_is_planned_and_mended() -> None:
     conf = "/etc/glance/glance-api.conf"
     before = clouds.in_instance("images", f"sha256sum {conf}")
