@@ -100,6 +100,14 @@ def is_replaced(server: Server) -> bool:
     return server.status == "ERROR" and not server.has_run
 
 
+def downtime(hypervisor: Hypervisor) -> str:
+    """For how long an instance is expected to be down while it is rebuilt in place, in words."""
+    down_s = hypervisors.entry(hypervisor).rebuild_s
+    if down_s is None:
+        return f"down while it starts anew, for how long was not measured on {hypervisor}"
+    return f"down for about {down_s} s on {hypervisor}"
+
+
 def in_words(found: collections.abc.Iterable[Change]) -> str:
     """The changes of a stack in one line."""
     whole = (Action.CREATE, Action.RECREATE, Action.REPLACE, Action.REMOVE)
@@ -123,6 +131,4 @@ def _differences(name: str, before: Deployed, after: dict[str, Any]) -> _Changes
 
 def _rebuild(name: str, reason: str, hypervisor: Hypervisor) -> Change:
     down_s = hypervisors.entry(hypervisor).rebuild_s
-    unknown = f"down while it starts anew, for how long was not measured on {hypervisor}"
-    effect = f"down for about {down_s} s on {hypervisor}" if down_s else unknown
-    return Change(name, Action.REBUILD, reason, effect, down_s)
+    return Change(name, Action.REBUILD, reason, downtime(hypervisor), down_s)

@@ -167,7 +167,7 @@ def overcloud_upgrade(
         click.echo(schemas.to_text(finished), nl=False)
         return
     wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only)
-    click.echo(rollout.to_text(wanted.overcloud.name, wanted.changes), nl=False)
+    click.echo(rollout.to_text(wanted.overcloud, wanted.changes), nl=False)
     upgrade.execute(wanted)
 
 
@@ -193,7 +193,7 @@ def overcloud_rollback(
     from altostratus import rollout, upgrade
 
     wanted = upgrade.prepare_rollback(*cli_file.load(file, hypervisor), only, to, accept_loss)
-    click.echo(rollout.to_text(wanted.overcloud.name, wanted.changes), nl=False)
+    click.echo(rollout.to_text(wanted.overcloud, wanted.changes), nl=False)
     upgrade.execute(wanted)
 
 

@@ -6,7 +6,7 @@ One instance after another changes, those first that others need; on the way bac
 import collections.abc
 import dataclasses
 
-from altostratus import errors, releases, stack
+from altostratus import changes, errors, releases, stack, table
 from altostratus.history import Entry
 from altostratus.model import Image, Overcloud
 from altostratus.observed import Observed
@@ -38,7 +38,7 @@ def running(observed: Observed, wanted: Images) -> dict[str, Image]:
     return found
 
 
-def changes(
+def differing(
     overcloud: Overcloud,
     before: Images,
     after: Images,
@@ -98,14 +98,17 @@ def kept_for_rollback(entries: collections.abc.Sequence[Entry]) -> frozenset[str
     return frozenset(image.digest for image in earlier(entries, now, None).values())
 
 
-def to_text(overcloud: str, found: collections.abc.Sequence[Change]) -> str:
+def to_text(overcloud: Overcloud, found: collections.abc.Sequence[Change]) -> str:
     """The changes for people."""
     if not found:
-        return f"Nothing to do: the instances of {overcloud} have these images\n"
-    width = max(len(change.instance) for change in found)
-    lines = [f"Overcloud {overcloud}: {len(found)} to change, one after the other"]
-    lines += [f"  {change.instance:{width}}  {_shown(change)}" for change in found]
-    return "\n".join(lines) + "\n"
+        return f"Nothing to do: the instances of {overcloud.name} have these images\n"
+    places = {one.name: one.hypervisor for one in overcloud.instances}
+    rows = [
+        (f"  {change.instance}", *_shown(change), changes.downtime(places[change.instance]))
+        for change in found
+    ]
+    heading = f"Overcloud {overcloud.name}: {len(found)} to change, one after the other"
+    return "\n".join((heading, *table.lines(rows))) + "\n"
 
 
 def said_of(
@@ -126,7 +129,7 @@ def _last_other(entries: collections.abc.Sequence[Entry], name: str, now: Image)
     return next((image for image in had if image.digest != now.digest), now)
 
 
-def _shown(change: Change) -> str:
+def _shown(change: Change) -> tuple[str, str, str]:
     before, after = change.before.digest[:_SHOWN], change.after.digest[:_SHOWN]
     of = dict.fromkeys((change.before.release, change.after.release))
-    return f"{change.after.name}  {before} -> {after}  {' -> '.join(of)}"
+    return change.after.name, f"{before} -> {after}", " -> ".join(of)

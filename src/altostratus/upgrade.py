@@ -50,7 +50,7 @@ def prepare_upgrade(
     target = _target(overcloud, document)
     wanted = target.plan.images
     before = rollout.running(target.observed, wanted)
-    found = rollout.changes(overcloud, before, wanted, only)
+    found = rollout.differing(overcloud, before, wanted, only)
     rollout.refuse_older(found)
     return Rollout(overcloud, document, target, found, _moved(overcloud, target, found))
 
@@ -71,7 +71,7 @@ def prepare_rollback(
     before = rollout.running(target.observed, target.plan.images)
     entries = survey.deployments(target.undercloud, overcloud.name)
     after = rollout.earlier(entries, before, when)
-    found = rollout.changes(overcloud, before, after, only)
+    found = rollout.differing(overcloud, before, after, only)
     _refuse_missing(rollout.missing(found, target.observed))
     lost = _lost(schemas.Instances(overcloud, target.observed), found)
     _refuse_loss(lost, accepted)
