@@ -10,12 +10,19 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_file, cli_image, cli_overcloud, errors, log
+from altostratus import cli_file, cli_image, cli_overcloud, errors, log, run
 from altostratus.errors import Exit
 from altostratus.phases import Phases
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_NOT_FAST = "not build and not real and not undercloud"
+# Those that share nothing run on all processors at a time, before those that share a machine.
+_FAST = ("-m", "not build and not real and not undercloud", "-n", "auto")
+_TEST_RUNS: dict[str | None, tuple[tuple[str, ...], ...]] = {
+    "fast": (_FAST,),
+    "all": (_FAST, ("-m", "build or real or undercloud")),
+    None: (_FAST, ("-m", "not build and (real or undercloud)")),
+}
+_ONE_RUN: dict[str | None, tuple[str, ...]] = {"fast": _FAST[:2], "all": ("-m", ""), None: ()}
 _INTERRUPTED = 130
 _UNDERCLOUD_UP = "./altostratus undercloud up"
 
@@ -108,13 +115,16 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
 @click.option("--fast", "which", flag_value="fast", help="Those that need no undercloud.")
 @click.option("--all", "which", flag_value="all", help="The heavy ones, too.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def test(which: str | None, arguments: tuple[str, ...]) -> None:
-    """Run the tests; ARGUMENTS are handed to pytest."""
-    marks = {"fast": ["-m", _NOT_FAST], "all": ["-m", ""]}.get(which or "", [])
+def test(which: str | None, arguments: tuple[str, ...]) -> int:
+    """Run the tests; ARGUMENTS are handed to pytest, and make it one run."""
     if which == "all":
         os.environ.setdefault("ALTOSTRATUS_TURN", "all")
     os.chdir(_ROOT)
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *marks, *arguments])
+    for options in [_ONE_RUN[which]] if arguments else _TEST_RUNS[which]:
+        status = run.attached([sys.executable, "-m", "pytest", *options, *arguments])
+        if status:
+            return status
+    return Exit.DONE
 
 
 @cli.group()

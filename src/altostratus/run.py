@@ -50,6 +50,17 @@ def run(
     return done
 
 
+def attached(command: collections.abc.Sequence[str]) -> int:
+    """Run a program that speaks to the user itself; its exit status."""
+    with subprocess.Popen(command) as program:
+        while True:
+            try:
+                return program.wait()
+            except KeyboardInterrupt:
+                # The terminal has told the program, too: it ends in its own way.
+                continue
+
+
 def end_all() -> None:
     """Kill the programs that other threads run at this moment; their runs fail."""
     for program in list(_running):

@@ -13,9 +13,9 @@ NOBODY = str(2**22 + 1)
 @pytest.mark.parametrize(
     ("host", "pid", "boot", "gone"),
     [
-        ("node", HERE.pid, "boot", False),
+        pytest.param("node", HERE.pid, "boot", False, id="this run"),
         ("node", NOBODY, "boot", True),
-        ("node", HERE.pid, "boot before", True),
+        pytest.param("node", HERE.pid, "boot before", True, id="this run's number before a boot"),
         ("other", NOBODY, "boot", False),
         ("other", NOBODY, "other boot", False),
     ],
