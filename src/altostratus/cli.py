@@ -123,12 +123,14 @@ def undercloud() -> None:
 
 
 @undercloud.command("up")
-def undercloud_up() -> None:
-    """Bring it up, or finish bringing it up."""
-    from altostratus import machine, node, undercloud, verify, virtualization
+@cli_file.undercloud_file
+def undercloud_up(file: pathlib.Path | None) -> None:
+    """Bring it up as FILE says, or finish bringing it up."""
+    from altostratus import machine, node, undercloud, undercloudfile, verify, virtualization
 
+    asked = undercloudfile.parse(cli_file.read(file), str(file)) if file else None
     machine.prepare()
-    undercloud.up(node.undercloud())
+    undercloud.up(node.undercloud(asked=asked))
     verify.undercloud()
     log.info(virtualization.to_text(virtualization.read()))
 

@@ -21,6 +21,7 @@ from altostratus import (
     layers,
     log,
     machine,
+    ramdisk,
     rootfs,
     sbom,
     snapshot,
@@ -36,7 +37,7 @@ _PIPELINE = 1
 _KEPT = 2
 DIGITS = 16
 _BASE = ("debian-base", "base", "agent-software")
-_WITH_LIBVIRT = {"openstack", "nova-compute"}
+_WITH_LIBVIRT = {"openstack", "nova-compute", "testbed"}
 _WHEELS = ("cached-base", "native-wheels")
 _PYTHON = ("cached-base", "openstack-environment")
 # What more than half of the services' lock files have in common: tools/lock makes it.
@@ -54,10 +55,18 @@ class ImageSpec:
     release: str = RELEASE
     debian: str = DEBIAN
     repository: pathlib.Path = rootfs.REPOSITORY
+    is_ramdisk: bool = False
 
     @property
     def name(self) -> str:
         return f"altostratus-{'+'.join(self.services)}-{self.hypervisor}"
+
+    @property
+    def form(self) -> hypervisors.ImageForm:
+        """What its file is."""
+        if self.is_ramdisk:
+            return hypervisors.ImageForm.RAMDISK
+        return hypervisors.entry(self.hypervisor).image_form
 
 
 def wanted(
@@ -75,11 +84,29 @@ def wanted(
     return ImageSpec(names, hypervisor, included, locks, debian=debian, repository=repository)
 
 
-def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
+def undercloud_image(
+    repository: pathlib.Path = rootfs.REPOSITORY,
+    among: collections.abc.Iterable[str] | None = None,
+) -> ImageSpec:
     """The image of a whole undercloud in one Docker container: what its elements are decides which
-    compute processes it has."""
-    included = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
-    return ImageSpec(("undercloud",), "docker", included, ("openstack",), repository=repository)
+    compute processes it has. One that is not the usual says in its name what it has."""
+    chosen = sorted(set(among or hypervisors.default()), key=list(hypervisors.TABLE).index)
+    usual = tuple(chosen) == hypervisors.default()
+    names = ("undercloud",) if usual else ("undercloud", *chosen)
+    included = ("undercloud", *map(hypervisors.compute_element, chosen))
+    locks = ("openstack", "ironic") if hypervisors.BAREMETAL in chosen else ("openstack",)
+    return ImageSpec(names, "docker", included, locks, repository=repository)
+
+
+def agent_ramdisk(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
+    """What bare-metal machines boot to be inspected and written; its kernel is a file beside it."""
+    name = ("agent-ramdisk",)
+    return ImageSpec(name, hypervisors.BAREMETAL, name, repository=repository, is_ramdisk=True)
+
+
+def kernel(spec: ImageSpec) -> pathlib.Path:
+    """The kernel of a ramdisk: the file beside it."""
+    return path(spec).with_suffix(".vmlinuz")
 
 
 def digest(spec: ImageSpec) -> str:
@@ -89,8 +116,7 @@ def digest(spec: ImageSpec) -> str:
 
 def path(spec: ImageSpec) -> pathlib.Path:
     """The image's file in the cache, whether it is there or not."""
-    suffix = hypervisors.entry(spec.hypervisor).image_suffix
-    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:DIGITS]}.{suffix}"
+    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:DIGITS]}.{spec.form}"
 
 
 def manifest(spec: ImageSpec) -> pathlib.Path:
@@ -161,8 +187,7 @@ def _remove(path: pathlib.Path) -> None:
 def _image(spec: ImageSpec) -> workers.Part:
     root, target = _root(spec), path(spec)
     make = functools.partial(_write_image, spec, target, tuple(layer.target for layer in root))
-    form = hypervisors.entry(spec.hypervisor).image_form
-    is_archive = form is hypervisors.ImageForm.DOCKER_ARCHIVE
+    is_archive = spec.form is hypervisors.ImageForm.DOCKER_ARCHIVE
     shared = tuple(map(_archive, root[:-1])) if is_archive else ()
     return workers.Part(target, make, (*root, *shared))
 
@@ -172,9 +197,9 @@ def _write_image(spec: ImageSpec, target: pathlib.Path, root: layers.Root) -> No
     with log.step(f"write {target.name}"):
         # An image that is there has its manifest: that is written before it.
         _write_manifest(spec, root, _manifest(target))
-        _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
-    _prune(target)
-    _prune(_manifest(target))
+        _WRITERS[spec.form](spec, root, target)
+    for made in (target, _manifest(target), kernel(spec)):
+        _prune(made)
 
 
 def _manifest(image: pathlib.Path) -> pathlib.Path:
@@ -200,19 +225,14 @@ def _write_docker_archive(spec: ImageSpec, root: layers.Root, target: pathlib.Pa
         layer.unlink(missing_ok=True)
 
 
-def _write_ext4(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
-    archive.write_ext4(root, target)
-
-
-def _write_disk(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
-    archive.write_disk(root, target)
-
-
 _Writer = collections.abc.Callable[[ImageSpec, layers.Root, pathlib.Path], None]
 _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
     hypervisors.ImageForm.DOCKER_ARCHIVE: _write_docker_archive,
-    hypervisors.ImageForm.FILE_SYSTEM: _write_ext4,
-    hypervisors.ImageForm.DISK: _write_disk,
+    hypervisors.ImageForm.FILE_SYSTEM: lambda _, root, target: archive.write_ext4(root, target),
+    hypervisors.ImageForm.DISK: lambda _, root, target: archive.write_disk(root, target),
+    hypervisors.ImageForm.RAMDISK: lambda spec, root, target: ramdisk.write(
+        root, kernel(spec), target
+    ),
 }
 
 

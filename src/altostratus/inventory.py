@@ -14,7 +14,7 @@ from altostratus import services as catalogue
 
 _FILE = re.compile(r"altostratus-(?P<services>.+)-(?P<hypervisor>[a-z]+)-(?P<digest>[0-9a-f]{16})")
 _ROOT = re.compile(r"(?P<services>.+)-[0-9a-f]{16}")
-_UNDERCLOUD = ("undercloud",)
+_UNDERCLOUD = "undercloud"
 _SHOWN = 12
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -165,8 +165,8 @@ def _image_suffixes() -> set[str]:
 def _spec(services: tuple[str, ...], hypervisor: str, debian: str) -> images.ImageSpec | None:
     if hypervisor not in hypervisors.names():
         return None
-    if services == _UNDERCLOUD:
-        return images.undercloud_image()
+    if services[:1] == (_UNDERCLOUD,):
+        return images.undercloud_image(among=services[1:] or None)
     if not set(services) <= set(catalogue.names()):
         return None
     return images.wanted(services, hypervisor, debian=debian)

@@ -33,7 +33,8 @@ class Service:
     user has in the project of services; ``is_client`` says that it has a user and no endpoint.
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
-    ``needs_privileges`` says what a container that runs it must be allowed. Sizes are what an
+    ``needs_privileges`` says what a container that runs it must be allowed. ``hypervisor`` is the
+    one that an undercloud must have to have the service. Sizes are what an
     instance gets per service.
 
     What some of its ``secrets`` are for follows from their names, here without the service's:
@@ -61,6 +62,7 @@ class Service:
     state_gib: int = 1
     in_overcloud: bool = False
     in_undercloud: bool = True
+    hypervisor: str | None = None
 
     @property
     def element(self) -> str:
@@ -211,6 +213,19 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
+        name="ironic",
+        order=58,
+        needs=("mariadb", "keystone", "glance"),
+        public_port=6385,
+        # What machines boot and are written with: their BMCs and they themselves fetch it.
+        further_ports=(("ironic-files", 6388),),
+        endpoint_type="baremetal",
+        databases=("ironic",),
+        roles=("service", "admin"),
+        secrets=("ironic_database_password", "ironic_password"),
+        hypervisor="baremetal",
+    ),
+    Service(
         name="neutron",
         order=60,
         needs=("mariadb", "rabbitmq", "keystone"),
@@ -282,9 +297,13 @@ def names() -> tuple[str, ...]:
     return tuple(service.name for service in _SERVICES if service.in_overcloud)
 
 
-def undercloud_names() -> tuple[str, ...]:
-    """The services that an undercloud has, in the order they are configured."""
-    return tuple(service.name for service in _SERVICES if service.in_undercloud)
+def undercloud_names(hypervisors: collections.abc.Container[str] = ()) -> tuple[str, ...]:
+    """The services of an undercloud with these hypervisors, in the order they are configured."""
+    return tuple(
+        service.name
+        for service in _SERVICES
+        if service.in_undercloud and (not service.hypervisor or service.hypervisor in hypervisors)
+    )
 
 
 def all_names() -> tuple[str, ...]:
