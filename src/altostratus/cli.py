@@ -10,7 +10,7 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_file, cli_image, cli_overcloud, errors, log
+from altostratus import cli_file, cli_image, cli_node, cli_overcloud, errors, log
 from altostratus.errors import Exit
 from altostratus.phases import Phases
 
@@ -138,8 +138,9 @@ def undercloud_up(file: pathlib.Path | None) -> None:
 @undercloud.command("down")
 def undercloud_down() -> None:
     """Remove it with everything in it."""
-    from altostratus import undercloud
+    from altostratus import testbed, undercloud
 
+    testbed.down()
     undercloud.down()
 
 
@@ -168,6 +169,8 @@ def undercloud_shell(command: tuple[str, ...]) -> None:
 
 
 cli.add_command(cli_image.image)
+cli.add_command(cli_node.node)
+cli.add_command(cli_node.testbed)
 cli.add_command(cli_overcloud.network)
 cli.add_command(cli_overcloud.overcloud)
 

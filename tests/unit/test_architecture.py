@@ -14,7 +14,7 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cli_file", "cli_image", "cli_overcloud", "virtualization"},
+    {"cli_file", "cli_image", "cli_node", "cli_overcloud", "virtualization"},
     {"upgrade"},
     {
         "deploy",
@@ -22,8 +22,10 @@ _LAYERS = (
         "node",
         "reach",
         "removal",
+        "testbed",
         "status",
         "tempest",
+        "agentramdisk",
         "verify",
         "failures",
         "evidence",
@@ -31,6 +33,7 @@ _LAYERS = (
         "servers",
     },
     {
+        "baremetal",
         "baseline",
         "dashboard",
         "drift",
@@ -48,7 +51,7 @@ _LAYERS = (
     {"check", "plan", "obstacles"},
     {"room", "scheduling"},
     {"stack", "addresses"},
-    {"metadata", "spec", "observed", "heatenv", "undercloudfile"},
+    {"metadata", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
     {"crosschecks", "inventory"},
     {"images", "sections"},
     {"elements", "workers"},
@@ -66,7 +69,7 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "certificates", "check", "crosschecks", "errors", "heatenv", "history",
-    "hypervisors", "keptplan", "metadata", "model", "observed", "obstacles", "plan", "rollout",
+    "hypervisors", "keptplan", "metadata", "model", "nodesfile", "observed", "obstacles", "plan", "rollout",
     "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",
 }  # fmt: skip
