@@ -10,7 +10,7 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_file, cli_image, cli_overcloud, errors, log, run
+from altostratus import cli_file, cli_image, cli_node, cli_overcloud, errors, log, run
 from altostratus.errors import Exit
 from altostratus.phases import Phases
 
@@ -133,12 +133,14 @@ def undercloud() -> None:
 
 
 @undercloud.command("up")
-def undercloud_up() -> None:
-    """Bring it up, or finish bringing it up."""
-    from altostratus import machine, node, undercloud, verify, virtualization
+@cli_file.undercloud_file
+def undercloud_up(file: pathlib.Path | None) -> None:
+    """Bring it up as FILE says, or finish bringing it up."""
+    from altostratus import machine, node, undercloud, undercloudfile, verify, virtualization
 
+    asked = undercloudfile.parse(cli_file.read(file), str(file)) if file else None
     machine.prepare()
-    undercloud.up(node.undercloud())
+    undercloud.up(node.undercloud(asked=asked))
     verify.undercloud()
     log.info(virtualization.to_text(virtualization.read()))
 
@@ -146,8 +148,9 @@ def undercloud_up() -> None:
 @undercloud.command("down")
 def undercloud_down() -> None:
     """Remove it with everything in it."""
-    from altostratus import undercloud
+    from altostratus import testbed, undercloud
 
+    testbed.down()
     undercloud.down()
 
 
@@ -176,6 +179,8 @@ def undercloud_shell(command: tuple[str, ...]) -> None:
 
 
 cli.add_command(cli_image.image)
+cli.add_command(cli_node.node)
+cli.add_command(cli_node.testbed)
 cli.add_command(cli_overcloud.network)
 cli.add_command(cli_overcloud.overcloud)
 

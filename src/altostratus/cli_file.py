@@ -16,6 +16,9 @@ file = click.argument(
 file_or_plan = click.argument(
     "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), required=False
 )
+undercloud_file = click.argument(
+    "file", type=click.Path(path_type=pathlib.Path, dir_okay=False), required=False
+)
 hypervisor = click.option(
     "--hypervisor",
     metavar="NAME",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from altostratus import errors, hypervisors, releases
+from altostratus import errors, hypervisors, imagespec, releases
 from altostratus.model import DEBIAN
 
 _services = click.argument("services", nargs=-1, required=True)
@@ -205,11 +205,10 @@ def _image_spec(
     debian: str = DEBIAN,
     release: str = releases.LATEST,
 ) -> Any:
-    from altostratus import images
     from altostratus import services as catalogue
 
     unknown = [name for name in services if name not in catalogue.names()]
     if unknown:
         known = ", ".join(catalogue.names())
         raise errors.Error(f"there is no service {unknown[0]!r}", hint=f"known: {known}")
-    return images.wanted(services, hypervisor, debian=debian, release=release)
+    return imagespec.wanted(services, hypervisor, debian=debian, release=release)

@@ -11,7 +11,7 @@ import openstack.config.exceptions
 import openstack.exceptions
 import requests
 
-from altostratus import errors, log
+from altostratus import credentials, errors, log
 
 _POLL_S = 1.0
 _ANSWER_S = 3.0
@@ -37,6 +37,22 @@ def connect(name: str) -> openstack.connection.Connection:
     except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
         raise errors.Error(f"the {name} does not let us in: {exc}", hint=hint) from exc
     return connection
+
+
+def connect_system(name: str) -> openstack.connection.Connection:
+    """A connection to a cloud as the administrator of all of it, not of a project.
+
+    Ironic shows others only the nodes that are their project's own.
+    """
+    connect(name)
+    entry = credentials.read(name) or {"auth": {}}
+    kept = ("auth_url", "username", "password", "user_domain_name")
+    return openstack.connection.Connection(
+        auth={key: entry["auth"][key] for key in kept} | {"system_scope": "all"},
+        region_name=entry["region_name"],
+        identity_api_version="3",
+        cacert=entry.get("cacert"),
+    )
 
 
 def wait(

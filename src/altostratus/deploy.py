@@ -25,6 +25,7 @@ from altostratus import (
     history,
     hypervisors,
     images,
+    imagespec,
     keptplan,
     keypair,
     lock,
@@ -121,7 +122,9 @@ def _planned(
 ) -> Deployment:
     log.hide(secrets.values())
     specs = survey.image_specs(overcloud)
-    wanted = {name: Image(one.name, images.digest(one), one.release) for name, one in specs.items()}
+    wanted = {
+        name: Image(one.name, imagespec.digest(one), one.release) for name, one in specs.items()
+    }
     if alone is not None:
         wanted = rollout.running(found.observed, wanted) | dict(alone)
     made = plan.make(overcloud, found.observed, wanted, secrets, templates())
@@ -324,6 +327,6 @@ _ACTIONS: dict[plan.Kind, _Action] = {
 }
 
 
-def _spec(deployment: Deployment, step: plan.Step) -> images.ImageSpec:
+def _spec(deployment: Deployment, step: plan.Step) -> imagespec.ImageSpec:
     specs = survey.image_specs(deployment.plan.overcloud).values()
-    return next(one for one in specs if images.digest(one) == step.digest)
+    return next(one for one in specs if imagespec.digest(one) == step.digest)

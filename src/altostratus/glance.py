@@ -8,7 +8,16 @@ from typing import IO, Any
 import openstack
 import openstack.exceptions
 
-from altostratus import credentials, hypervisors, images, inventory, log, registry, survey
+from altostratus import (
+    credentials,
+    hypervisors,
+    images,
+    imagespec,
+    inventory,
+    log,
+    registry,
+    survey,
+)
 
 _SERVICES = "altostratus:services"
 # One for each service: its name follows.
@@ -19,14 +28,14 @@ _CONTAINER_FORMAT = "bare"
 
 def load(
     undercloud: openstack.connection.Connection,
-    spec: images.ImageSpec,
+    spec: imagespec.ImageSpec,
     hypervisor_type: str | None = None,
 ) -> str:
     """Load a built image unless Glance has it; returns its id.
 
     ``hypervisor_type`` is Nova's word for what may run it; by default it follows from the image.
     """
-    digest = images.digest(spec)
+    digest = imagespec.digest(spec)
     found = survey.glance_images(undercloud).get(digest)
     if found:
         return found

@@ -18,6 +18,7 @@ class ImageForm(enum.StrEnum):
     DOCKER_ARCHIVE = "tar"
     FILE_SYSTEM = "raw"
     DISK = "img"
+    RAMDISK = "initrd"
 
 
 class Privileges(enum.StrEnum):
@@ -41,15 +42,23 @@ class Entry:
     ``server`` as the name of its server, ``elements`` what its images have besides the services'.
     ``has_clock`` says that its instances have a clock of their own, not the node's. ``rebuild_s`` is
     for how long an instance is down while it is rebuilt in place, as far as it was measured.
+
+    ``process`` is what its compute process is called, if not like the hypervisor; it has a share
+    of its node unless ``has_share`` is false: its instances are elsewhere. Without a template no
+    instance of an overcloud can be deployed to it. Only the undercloud's file asks for one that
+    is not ``by_default``.
     """
 
     hypervisor_type: str
     image_form: ImageForm
     container_format: str
     trait: str
-    template: str
-    server: str
     compute_driver: str
+    template: str = ""
+    server: str = ""
+    process: str = ""
+    has_share: bool = True
+    by_default: bool = True
     virt_type: str | None = None
     disk_format: str = "raw"
     elements: tuple[str, ...] = ()
@@ -110,7 +119,19 @@ TABLE = {
         elements=("vm",),
         has_clock=True,
     ),
+    "baremetal": Entry(
+        hypervisor_type="baremetal",
+        image_form=ImageForm.DISK,
+        container_format="bare",
+        trait="CUSTOM_HYPERVISOR_BAREMETAL",
+        compute_driver="ironic.IronicDriver",
+        process="ironic",
+        has_share=False,
+        by_default=False,
+        has_clock=True,
+    ),
 }
+BAREMETAL = Hypervisor("baremetal")
 
 
 def entry(hypervisor: Hypervisor | str) -> Entry:
@@ -118,9 +139,19 @@ def entry(hypervisor: Hypervisor | str) -> Entry:
     return TABLE[hypervisor]
 
 
+def process(hypervisor: Hypervisor | str) -> str:
+    """What the compute process of a hypervisor is called: part of its host, unit and files."""
+    return entry(hypervisor).process or str(hypervisor)
+
+
+def of_process(name: str) -> Hypervisor:
+    """The hypervisor whose compute process is called so, which is known to exist."""
+    return next(Hypervisor(one) for one in TABLE if process(one) == name)
+
+
 def compute_element(hypervisor: Hypervisor | str) -> str:
     """The element that makes the compute process of a hypervisor."""
-    return f"nova-compute-{hypervisor}"
+    return f"nova-compute-{process(hypervisor)}"
 
 
 def of_type(hypervisor_type: str) -> Entry | None:
@@ -129,8 +160,13 @@ def of_type(hypervisor_type: str) -> Entry | None:
 
 
 def names() -> tuple[str, ...]:
-    """The hypervisors that can be deployed to."""
-    return tuple(TABLE)
+    """The hypervisors that instances of overclouds can be deployed to."""
+    return tuple(name for name, one in TABLE.items() if one.template)
+
+
+def default() -> tuple[Hypervisor, ...]:
+    """The hypervisors of an undercloud whose file does not say which."""
+    return tuple(Hypervisor(name) for name, one in TABLE.items() if one.by_default)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -159,8 +195,14 @@ def needs(overcloud: Overcloud) -> dict[Hypervisor, Need]:
     return found
 
 
-def shares(memory_mib: int, disk_gib: int, vcpus: int, wanted: Needs) -> tuple[Share, ...]:
-    """Split what a machine has, less what the undercloud needs itself.
+def shares(
+    memory_mib: int,
+    disk_gib: int,
+    vcpus: int,
+    wanted: Needs,
+    among: collections.abc.Iterable[Hypervisor] | None = None,
+) -> tuple[Share, ...]:
+    """Split what a machine has, less what the undercloud needs itself, among hypervisors.
 
     Each hypervisor gets what is wanted of it, and an even part of what is left; the shares
     together never exceed the machine. One too small for all hypervisors has those that are wanted,
@@ -169,7 +211,10 @@ def shares(memory_mib: int, disk_gib: int, vcpus: int, wanted: Needs) -> tuple[S
     """
     memory = memory_mib - min(_UNDERCLOUD_MEMORY_MIB, memory_mib // 2)
     disk = disk_gib - min(_UNDERCLOUD_DISK_GIB, disk_gib // 2)
-    count = min(len(TABLE), memory // _LEAST.memory_mib, disk // _LEAST.disk_gib)
+    sharing = [name for name in among or default() if entry(name).has_share]
+    if among is not None and not sharing:
+        return ()
+    count = min(len(sharing), memory // _LEAST.memory_mib, disk // _LEAST.disk_gib)
     if count < 1:
         raise errors.Error(
             f"the machine is too small: of its {memory_mib} MiB of memory and {disk_gib} GiB of"
@@ -177,7 +222,7 @@ def shares(memory_mib: int, disk_gib: int, vcpus: int, wanted: Needs) -> tuple[S
             f" {_LEAST.memory_mib} MiB and {_LEAST.disk_gib} GiB",
             hint="use a larger machine, or free disk space",
         )
-    order = sorted(map(Hypervisor, TABLE), key=lambda name: name not in wanted)
+    order = sorted(sharing, key=lambda name: name not in wanted)
     # Rather without the last of the others than with too little for those that are wanted.
     for chosen in (order[:size] for size in range(count, 0, -1)):
         parts = _parts(Need(memory, disk), [wanted.get(name, _LEAST) for name in chosen])

@@ -1,4 +1,4 @@
-"""Images: what each is made of, its digest, and building those that the cache lacks.
+"""Images: where they are in the cache, and building those that it lacks.
 
 An image is a root file system (layers, which images and formats share) in the format of one
 hypervisor. Layers and images are named by the digest of all that goes into them.
@@ -10,98 +10,44 @@ import dataclasses
 import fcntl
 import functools
 import hashlib
-import json
 import pathlib
 import shutil
 
 from altostratus import (
     archive,
-    elements,
     hypervisors,
+    imagespec,
     layers,
     log,
     machine,
-    releases,
+    ramdisk,
     rootfs,
     sbom,
     services,
     snapshot,
     workers,
 )
+from altostratus.imagespec import ImageSpec
 from altostratus.model import DEBIAN
 
-# Raised when the way images are made changes in a manner that no input shows.
-_PIPELINE = 1
 # Of each name this many images are kept in the cache: the present one, and the one before.
 _KEPT = 2
 DIGITS = 16
-_BASE = ("debian-base", "base", "agent-software")
-_WITH_LIBVIRT = {"openstack", "nova-compute"}
-_WHEELS = ("cached-base", "native-wheels")
-_PYTHON = ("cached-base", "openstack-environment")
-# What more than half of the services' lock files have in common: tools/lock makes it.
-_SHARED = "shared"
+_WITH_LIBVIRT = {"openstack", "nova-compute", "testbed"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ImageSpec:
-    """What an image holds and which hypervisor it is for."""
-
-    services: tuple[str, ...]
-    hypervisor: str
-    elements: tuple[str, ...]
-    locks: tuple[str, ...] = ()
-    release: str = releases.LATEST
-    debian: str = DEBIAN
-    repository: pathlib.Path = rootfs.REPOSITORY
-
-    @property
-    def name(self) -> str:
-        return f"altostratus-{'+'.join(self.services)}-{self.hypervisor}"
-
-
-def wanted(
-    services: collections.abc.Iterable[str],
-    hypervisor: str,
-    repository: pathlib.Path = rootfs.REPOSITORY,
-    debian: str = DEBIAN,
-    release: str = releases.LATEST,
-) -> ImageSpec:
-    """The image that runs these services on this hypervisor: an element for each of them, and what
-    the hypervisor wants in it."""
-    names = tuple(sorted(services))
-    included = (*names, *hypervisors.entry(hypervisor).elements)
-    folder = repository / "releases" / release
-    locks = tuple(name for name in names if (folder / f"{name}.txt").exists())
-    return ImageSpec(names, hypervisor, included, locks, release, debian, repository)
-
-
-def undercloud_image(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:
-    """The image of a whole undercloud in one Docker container: what its elements are decides which
-    compute processes it has."""
-    included = ("undercloud", *map(hypervisors.compute_element, hypervisors.names()))
-    return ImageSpec(("undercloud",), "docker", included, ("openstack",), repository=repository)
-
-
-def locked_versions(spec: ImageSpec) -> dict[str, str]:
-    """The version of each service's own software that lock files ask for, built or not."""
-    packages = {name: services.get(name).package for name in spec.locks}
-    found = {
-        name: releases.version(_lock_file(spec, name).read_text(), package)
-        for name, package in packages.items()
-    }
-    return {name: version for name, version in found.items() if version}
-
-
-def digest(spec: ImageSpec) -> str:
-    """sha256 over everything that goes into the image."""
-    return _sha256({"root": _root_digest(spec), "hypervisor": spec.hypervisor})
+def kernel(spec: ImageSpec) -> pathlib.Path:
+    """The kernel of a ramdisk: the file beside it."""
+    return path(spec).with_suffix(".vmlinuz")
 
 
 def path(spec: ImageSpec) -> pathlib.Path:
     """The image's file in the cache, whether it is there or not."""
-    suffix = hypervisors.entry(spec.hypervisor).image_suffix
-    return machine.cache_dir() / "images" / f"{spec.name}-{digest(spec)[:DIGITS]}.{suffix}"
+    return (
+        machine.cache_dir()
+        / "images"
+        / f"{spec.name}-{imagespec.digest(spec)[:DIGITS]}.{spec.form}"
+    )
 
 
 def manifest(spec: ImageSpec) -> pathlib.Path:
@@ -118,11 +64,11 @@ def versions(spec: ImageSpec) -> dict[str, str]:
 
 def root_paths(spec: ImageSpec) -> tuple[pathlib.Path, ...]:
     """What in the cache the image is made from, whether it is there or not: folders and files."""
-    below = [_root_path("base", _base_digest(spec))]
+    below = [_root_path("base", imagespec.base_digest(spec))]
     if spec.locks:
-        below.append(_root_path("python", _python_digest(spec)))
+        below.append(_root_path("python", imagespec.python_digest(spec)))
     archives = [_archive_path(layer) for layer in below]
-    return (*below, *archives, _root_path(_root_name(spec), _root_digest(spec)))
+    return (*below, *archives, _root_path(_root_name(spec), imagespec.root_digest(spec)))
 
 
 def refresh(debian: str = DEBIAN) -> dict[str, str]:
@@ -179,8 +125,7 @@ def _remove(path: pathlib.Path) -> None:
 def _image(spec: ImageSpec) -> workers.Part:
     root, target = _root(spec), path(spec)
     make = functools.partial(_write_image, spec, target, tuple(layer.target for layer in root))
-    form = hypervisors.entry(spec.hypervisor).image_form
-    is_archive = form is hypervisors.ImageForm.DOCKER_ARCHIVE
+    is_archive = spec.form is hypervisors.ImageForm.DOCKER_ARCHIVE
     shared = tuple(map(_archive, root[:-1])) if is_archive else ()
     return workers.Part(target, make, (*root, *shared))
 
@@ -190,9 +135,9 @@ def _write_image(spec: ImageSpec, target: pathlib.Path, root: layers.Root) -> No
     with log.step(f"write {target.name}"):
         # An image that is there has its manifest: that is written before it.
         _write_manifest(spec, root, _manifest(target))
-        _WRITERS[hypervisors.entry(spec.hypervisor).image_form](spec, root, target)
-    _prune(target)
-    _prune(_manifest(target))
+        _WRITERS[spec.form](spec, root, target)
+    for made in (target, _manifest(target), kernel(spec)):
+        _prune(made)
 
 
 def _manifest(image: pathlib.Path) -> pathlib.Path:
@@ -200,7 +145,7 @@ def _manifest(image: pathlib.Path) -> pathlib.Path:
 
 
 def _write_manifest(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
-    text = sbom.of_root(root, spec.name, digest(spec), spec.debian)
+    text = sbom.of_root(root, spec.name, imagespec.digest(spec), spec.debian)
     new = target.with_name(f"{target.name}.new")
     new.write_text(text)
     new.replace(target)
@@ -208,7 +153,7 @@ def _write_manifest(spec: ImageSpec, root: layers.Root, target: pathlib.Path) ->
 
 def _write_docker_archive(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
     # Not its name: names of images have characters that references cannot.
-    tag = f"altostratus-image:{digest(spec)[:DIGITS]}"
+    tag = f"altostratus-image:{imagespec.digest(spec)[:DIGITS]}"
     *below, own = root
     layer = target.with_name(f"{target.name}.layer")
     try:
@@ -218,19 +163,14 @@ def _write_docker_archive(spec: ImageSpec, root: layers.Root, target: pathlib.Pa
         layer.unlink(missing_ok=True)
 
 
-def _write_ext4(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
-    archive.write_ext4(root, target)
-
-
-def _write_disk(spec: ImageSpec, root: layers.Root, target: pathlib.Path) -> None:
-    archive.write_disk(root, target)
-
-
 _Writer = collections.abc.Callable[[ImageSpec, layers.Root, pathlib.Path], None]
 _WRITERS: dict[hypervisors.ImageForm, _Writer] = {
     hypervisors.ImageForm.DOCKER_ARCHIVE: _write_docker_archive,
-    hypervisors.ImageForm.FILE_SYSTEM: _write_ext4,
-    hypervisors.ImageForm.DISK: _write_disk,
+    hypervisors.ImageForm.FILE_SYSTEM: lambda _, root, target: archive.write_ext4(root, target),
+    hypervisors.ImageForm.DISK: lambda _, root, target: archive.write_disk(root, target),
+    hypervisors.ImageForm.RAMDISK: lambda spec, root, target: ramdisk.write(
+        root, kernel(spec), target
+    ),
 }
 
 
@@ -245,7 +185,7 @@ def _prune(newest: pathlib.Path) -> None:
 def _root(spec: ImageSpec) -> tuple[workers.Part, ...]:
     """The layers of the image's root, the lowest first."""
     below = (_base(spec), _python(spec)) if spec.locks else (_base(spec),)
-    target = _root_path(_root_name(spec), _root_digest(spec))
+    target = _root_path(_root_name(spec), imagespec.root_digest(spec))
     make = functools.partial(_build_root, spec, target, tuple(layer.target for layer in below))
     wheels = (_wheels(spec),) if spec.locks else ()
     return (*below, workers.Part(target, make, (*below, *wheels)))
@@ -267,14 +207,14 @@ def _root_name(spec: ImageSpec) -> str:
 
 def _python(spec: ImageSpec) -> workers.Part:
     """The root with the Python libraries that most services need."""
-    target, base = _root_path("python", _python_digest(spec)), _base(spec)
+    target, base = _root_path("python", imagespec.python_digest(spec)), _base(spec)
     make = functools.partial(_build_python, spec, target, base.target)
     return workers.Part(target, make, (base, _wheels(spec)))
 
 
 def _build_python(spec: ImageSpec, target: pathlib.Path, base: pathlib.Path) -> None:
-    files = _python_files(dataclasses.replace(spec, locks=(_SHARED,)))
-    root = rootfs.Root("python", _PYTHON, spec.debian, files, (base,), spec.repository)
+    files = _python_files(dataclasses.replace(spec, locks=(imagespec.SHARED,)))
+    root = rootfs.Root("python", imagespec.PYTHON, spec.debian, files, (base,), spec.repository)
     with log.step("build the root of the libraries that services share"):
         rootfs.build(root, target, machine.cache_dir())
     _prune(target)
@@ -283,7 +223,7 @@ def _build_python(spec: ImageSpec, target: pathlib.Path, base: pathlib.Path) -> 
 def _python_files(spec: ImageSpec) -> tuple[tuple[str, pathlib.Path], ...]:
     """What makes the environment of a root: its lock files, and the wheels it takes."""
     return (
-        *((f"locks/{lock}.txt", _lock_file(spec, lock)) for lock in spec.locks),
+        *((f"locks/{lock}.txt", imagespec.lock_file(spec, lock)) for lock in spec.locks),
         *((f"wheels/{wheel.name}", wheel) for wheel in _chosen(spec, _wheels(spec).target)),
     )
 
@@ -305,19 +245,19 @@ def _archive_path(layer: pathlib.Path) -> pathlib.Path:
 
 
 def _base(spec: ImageSpec) -> workers.Part:
-    target = _root_path("base", _base_digest(spec))
+    target = _root_path("base", imagespec.base_digest(spec))
     return workers.Part(target, functools.partial(_build_base, spec, target))
 
 
 def _build_base(spec: ImageSpec, target: pathlib.Path) -> None:
     cache = machine.cache_dir()
-    sources = _lock_file(spec, "sources")
-    heat_agents = cache / "sources" / _sha256(sources.read_text())
+    sources = imagespec.lock_file(spec, "sources")
+    heat_agents = cache / "sources" / hashlib.sha256(sources.read_bytes()).hexdigest()
     if not heat_agents.exists():
         with log.step("fetch the source of heat-agents"):
             rootfs.fetch_source(sources, heat_agents, cache)
-    files = (("agent.txt", _lock_file(spec, "agent")), ("heat-agents", heat_agents))
-    root = rootfs.Root("base", _BASE, spec.debian, files, (), spec.repository)
+    files = (("agent.txt", imagespec.lock_file(spec, "agent")), ("heat-agents", heat_agents))
+    root = rootfs.Root("base", imagespec.BASE, spec.debian, files, (), spec.repository)
     with log.step(f"build the base root of Debian {spec.debian}"):
         rootfs.build(root, target, cache)
     _prune(target)
@@ -325,21 +265,15 @@ def _build_base(spec: ImageSpec, target: pathlib.Path) -> None:
 
 def _wheels(spec: ImageSpec) -> workers.Part:
     """The folder of wheels that need a compiler, which no image holds."""
-    native = _lock_file(spec, "native")
-    inputs = [
-        native.read_text(),
-        _elements_digest(_WHEELS, spec.repository),
-        spec.debian,
-        _PIPELINE,
-    ]
-    target, base = machine.cache_dir() / "wheels" / _sha256(inputs), _base(spec)
+    target = machine.cache_dir() / "wheels" / imagespec.wheels_digest(spec)
+    base = _base(spec)
     make = functools.partial(_build_wheels, spec, target, base.target)
     return workers.Part(target, make, (base,))
 
 
 def _build_wheels(spec: ImageSpec, target: pathlib.Path, base: pathlib.Path) -> None:
-    files = (("native.txt", _lock_file(spec, "native")),)
-    root = rootfs.Root("wheels", _WHEELS, spec.debian, files, (base,), spec.repository)
+    files = (("native.txt", imagespec.lock_file(spec, "native")),)
+    root = rootfs.Root("wheels", imagespec.WHEELS, spec.debian, files, (base,), spec.repository)
     with log.step("build the wheels that need a compiler"):
         rootfs.build_wheels(root, target, machine.cache_dir())
 
@@ -354,38 +288,6 @@ def _chosen(spec: ImageSpec, wheels: pathlib.Path) -> list[pathlib.Path]:
 
 def _root_path(name: str, digest: str) -> pathlib.Path:
     return machine.cache_dir() / "roots" / f"{name}-{digest[:DIGITS]}"
-
-
-def _root_digest(spec: ImageSpec) -> str:
-    below = _python_digest(spec) if spec.locks else _base_digest(spec)
-    locks = [_lock_file(spec, lock).read_text() for lock in spec.locks]
-    own = _elements_digest(("cached-base", *spec.elements), spec.repository)
-    return _sha256([below, own, spec.services, locks])
-
-
-def _python_digest(spec: ImageSpec) -> str:
-    locks = [_lock_file(spec, lock).read_text() for lock in (_SHARED, "native")]
-    return _sha256([_base_digest(spec), _elements_digest(_PYTHON, spec.repository), locks])
-
-
-def _base_digest(spec: ImageSpec) -> str:
-    texts = [_lock_file(spec, name).read_text() for name in ("agent", "sources")]
-    versions = snapshot.read(spec.debian)
-    own = _elements_digest(_BASE, spec.repository)
-    return _sha256([_PIPELINE, spec.debian, own, texts, versions])
-
-
-def _elements_digest(names: tuple[str, ...], repository: pathlib.Path) -> str:
-    return _sha256(elements.inputs(names, repository))
-
-
-def _lock_file(spec: ImageSpec, name: str) -> pathlib.Path:
-    folder = "common" if name in releases.COMMON else spec.release
-    return spec.repository / "releases" / folder / f"{name}.txt"
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager

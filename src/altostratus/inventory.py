@@ -9,12 +9,12 @@ import datetime
 import pathlib
 import re
 
-from altostratus import guest, hypervisors, images, machine, releases
+from altostratus import guest, hypervisors, images, imagespec, machine, releases
 from altostratus import services as catalogue
 
 _FILE = re.compile(r"altostratus-(?P<services>.+)-(?P<hypervisor>[a-z]+)-(?P<digest>[0-9a-f]{16})")
 _ROOT = re.compile(r"(?P<services>.+)-[0-9a-f]{16}")
-_UNDERCLOUD = ("undercloud",)
+_UNDERCLOUD = "undercloud"
 _SHOWN = 12
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -70,7 +70,7 @@ def local() -> list[Local]:
 
 def current_digests(services: tuple[str, ...], hypervisor: str, debian: str) -> frozenset[str]:
     """What the images of these services have as their digests, one for each release."""
-    return frozenset(map(images.digest, _specs(services, hypervisor, debian)))
+    return frozenset(map(imagespec.digest, _specs(services, hypervisor, debian)))
 
 
 def old_files(debian: str) -> list[pathlib.Path]:
@@ -161,16 +161,16 @@ def _image_suffixes() -> set[str]:
     return {f".{hypervisors.entry(name).image_suffix}" for name in hypervisors.names()}
 
 
-def _specs(services: tuple[str, ...], hypervisor: str, debian: str) -> list[images.ImageSpec]:
+def _specs(services: tuple[str, ...], hypervisor: str, debian: str) -> list[imagespec.ImageSpec]:
     """The images of these services that can be built, one for each release."""
     if hypervisor not in hypervisors.names():
         return []
-    if services == _UNDERCLOUD:
-        return [images.undercloud_image()]
+    if services[:1] == (_UNDERCLOUD,):
+        return [imagespec.undercloud_image(among=services[1:] or None)]
     if not set(services) <= set(catalogue.names()):
         return []
     return [
-        images.wanted(services, hypervisor, debian=debian, release=release)
+        imagespec.wanted(services, hypervisor, debian=debian, release=release)
         for release in releases.ALL
     ]
 

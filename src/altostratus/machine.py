@@ -23,6 +23,7 @@ PACKAGES = (
     "gdisk",
     "sudo",
     "dosfstools",
+    "zstd",
 )
 ENGINE_SOCKET = pathlib.Path("/var/run/docker.sock")
 ENGINE_START_S = 30

@@ -10,7 +10,7 @@ import json
 import secrets as random
 from typing import Any
 
-from altostratus import certificates, hypervisors, seal, sections, services
+from altostratus import certificates, endpoints, hypervisors, seal, sections, services
 from altostratus.model import (
     CONTROL,
     INTERNAL,
@@ -49,9 +49,12 @@ def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, 
     return dict(known) | {name: _new_secret(name) for name in names if name not in known}
 
 
-def undercloud_secrets(known: Secrets) -> dict[str, str]:
-    """The secrets of an undercloud: the known ones, and new ones for those missing."""
-    return generate(services.secrets_of(services.undercloud_names()), known)
+def undercloud_secrets(
+    known: Secrets, among: collections.abc.Container[str] | None = None
+) -> dict[str, str]:
+    """The secrets of an undercloud with these hypervisors: the known ones, and new ones for those
+    missing."""
+    return generate(services.secrets_of(services.undercloud_names(among or ())), known)
 
 
 def overcloud_secrets(overcloud: Overcloud, known: Secrets) -> dict[str, str]:
@@ -69,10 +72,10 @@ def seal_key(instance: str) -> str:
 def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
-    names = services.undercloud_names()
+    names = services.undercloud_names(wanted.hypervisors or ())
     everywhere = dict.fromkeys(names, _LOOPBACK)
-    public_urls = services.public_urls([(names, {CONTROL: host})])
-    internal_urls = services.internal_urls(everywhere, scheme="http")
+    public_urls = endpoints.public_urls([(names, {CONTROL: host})])
+    internal_urls = endpoints.internal_urls(everywhere, scheme="http")
     cloud = sections.Cloud(
         secrets=secrets,
         instance=wanted.name,
@@ -90,8 +93,9 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     tree = sections.make(cloud, names)
     tree["registry"]["bind"] = EVERYWHERE
     # Instances have no screens.
+    screens = dict(services.get("nova").further_ports)
     tree["haproxy"]["services"] = [
-        one for one in tree["haproxy"]["services"] if one["name"] in names
+        one for one in tree["haproxy"]["services"] if one["name"] not in screens
     ]
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= _undercloud_neutron(wanted, secrets)
@@ -103,7 +107,10 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         }
     }
     tree["catalog"] = catalog(names, public_urls, internal_urls, secrets)
-    return _named(tree, wanted.name, wanted.name, names)
+    named = _named(tree, wanted.name, wanted.name, names)
+    if wanted.hypervisors is not None:
+        named["altostratus"]["hypervisors"] = list(wanted.hypervisors)
+    return named
 
 
 def instance(
@@ -121,7 +128,7 @@ def instance(
         messaging_host=internal.get("rabbitmq", ""),
         # The front has the same ports, and may be in the same instance.
         bind=host if front else EVERYWHERE,
-        auth_url=services.endpoint("keystone", internal.get("keystone", "")),
+        auth_url=endpoints.endpoint("keystone", internal.get("keystone", "")),
         internal_hosts=internal,
         public_urls=public_urls(overcloud, addresses),
         services=tuple(internal),
@@ -129,7 +136,7 @@ def instance(
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
         cache_host=internal.get(services.CACHE),
-        consoles_url=services.consoles_url(_placed(overcloud, addresses)),
+        consoles_url=endpoints.consoles_url(_placed(overcloud, addresses)),
     )
     tree = sections.make(cloud, wanted.services)
     if hypervisors.entry(wanted.hypervisor).has_clock:
@@ -145,7 +152,7 @@ def instance(
 
 def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:
     """Where an overcloud's users reach its services."""
-    return services.public_urls(_placed(overcloud, addresses))
+    return endpoints.public_urls(_placed(overcloud, addresses))
 
 
 def certified(overcloud: Overcloud, addresses: Addresses) -> dict[str, tuple[str, ...]]:
@@ -162,7 +169,7 @@ def _shown(overcloud: Overcloud) -> dict[str, str]:
     }
 
 
-def _placed(overcloud: Overcloud, addresses: Addresses) -> services.Placed:
+def _placed(overcloud: Overcloud, addresses: Addresses) -> endpoints.Placed:
     return [(one.services, addresses[one.name]) for one in overcloud.instances]
 
 
@@ -177,7 +184,7 @@ def front_addresses(overcloud: Overcloud, addresses: Addresses) -> tuple[str, ..
 def overcloud_catalog(overcloud: Overcloud, addresses: Addresses, secrets: Secrets) -> list[Tree]:
     """What :mod:`altostratus.catalog` is to register in an overcloud's Keystone."""
     internal = _hosts(overcloud, addresses, INTERNAL)
-    internal_urls = services.internal_urls(internal)
+    internal_urls = endpoints.internal_urls(internal)
     return catalog(tuple(internal), public_urls(overcloud, addresses), internal_urls, secrets)
 
 
@@ -219,14 +226,21 @@ def shares_of(tree: Tree) -> tuple[Share, ...]:
     """The shares that an undercloud's metadata was made from."""
     return tuple(
         Share(
-            Hypervisor(name),
+            hypervisors.of_process(name),
             one["memory_mb"],
             one["disk_gb"],
             one["vcpus"],
             one.get("vcpu_ratio", 1.0),
         )
         for name, one in tree["nova"]["compute"].items()
+        if "memory_mb" in one
     )
+
+
+def hypervisors_of(tree: Tree) -> tuple[Hypervisor, ...] | None:
+    """The hypervisors that an undercloud's metadata was made for, None for the usual ones."""
+    found = tree["altostratus"].get("hypervisors")
+    return None if found is None else tuple(map(Hypervisor, found))
 
 
 def split(tree: Tree) -> tuple[Tree, Tree]:
@@ -297,20 +311,34 @@ def _undercloud_nova(wanted: Undercloud) -> Tree:
         "metadata_bind": _LOOPBACK,
         "is_undercloud": True,
         "compute": {
-            str(share.hypervisor): _compute_process(wanted, share) for share in wanted.shares
+            **{
+                hypervisors.process(share.hypervisor): _compute_process(wanted, share.hypervisor)
+                | _share(share)
+                for share in wanted.shares
+            },
+            **{
+                hypervisors.process(name): _compute_process(wanted, name)
+                for name in wanted.hypervisors or ()
+                if not hypervisors.entry(name).has_share
+            },
         },
     }
 
 
-def _compute_process(wanted: Undercloud, share: Share) -> Tree:
-    entry = hypervisors.entry(share.hypervisor)
+def _compute_process(wanted: Undercloud, hypervisor: Hypervisor) -> Tree:
+    entry, name = hypervisors.entry(hypervisor), hypervisors.process(hypervisor)
     process: Tree = {
         "driver": entry.compute_driver,
-        "host": f"{wanted.name}-{share.hypervisor}",
-        "state_path": f"/mnt/state/nova-{share.hypervisor}",
+        "host": f"{wanted.name}-{name}",
+        "state_path": f"/mnt/state/nova-{name}",
+    }
+    return process | ({"virt_type": entry.virt_type} if entry.virt_type else {})
+
+
+def _share(share: Share) -> Tree:
+    return {
         "memory_mb": share.memory_mib,
         "disk_gb": share.disk_gib,
         "vcpus": share.vcpus,
         "vcpu_ratio": share.vcpu_ratio,
     }
-    return process | ({"virt_type": entry.virt_type} if entry.virt_type else {})

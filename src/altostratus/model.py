@@ -106,9 +106,14 @@ class ControlNetwork:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Undercloud:
-    """A cloud whose instances are another cloud's servers; all its services in one instance."""
+    """A cloud whose instances are another cloud's servers; all its services in one instance.
+
+    ``hypervisors`` are those that its image is made for, None for the usual ones; not each of them
+    has a share of the node.
+    """
 
     shares: tuple[Share, ...]
+    hypervisors: tuple[Hypervisor, ...] | None = None
     name: str = UNDERCLOUD
     control: ControlNetwork = ControlNetwork()
     # The user-space datapath works on every machine; "system" needs the kernel's module.

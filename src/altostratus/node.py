@@ -2,20 +2,60 @@
 
 import json
 
-from altostratus import hypervisors, machine, metadata
-from altostratus.model import Overcloud, Undercloud
+from altostratus import errors, hypervisors, machine, metadata
+from altostratus.hypervisors import Need, Needs
+from altostratus.model import Hypervisor, Overcloud, Undercloud
 
 
-def undercloud(overcloud: Overcloud | None = None) -> Undercloud:
+def undercloud(overcloud: Overcloud | None = None, asked: Needs | None = None) -> Undercloud:
     """The undercloud of this machine, with room for an overcloud where it can be made.
 
-    One that is there keeps the sum of its shares: free disk shrinks as it is used, and computed
-    anew they would shrink with it. Raises :class:`errors.Error` if the machine is too small.
+    ``asked`` are the hypervisors that its file names, with the least that each gets. One that is
+    there keeps its hypervisors where nothing is asked, and the sum of its shares: free disk shrinks
+    as it is used, and computed anew they would shrink with it. Raises :class:`errors.Error` if the
+    machine is too small, or has an undercloud that lacks or has what is not asked for.
     """
-    wanted = hypervisors.needs(overcloud) if overcloud else {}
+    wanted = _most(hypervisors.needs(overcloud) if overcloud else {}, asked or {})
+    chosen = tuple(asked) if asked is not None else None
     kept = machine.state_dir() / "undercloud" / "local-data" / "undercloud.json"
     if kept.exists():
-        shares = metadata.shares_of(json.loads(kept.read_text()))
-        return Undercloud(hypervisors.fit(shares, wanted))
+        tree = json.loads(kept.read_text())
+        chosen = again(metadata.hypervisors_of(tree), chosen)
+        return Undercloud(hypervisors.fit(metadata.shares_of(tree), wanted), chosen)
     size = machine.size()
-    return Undercloud(hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus, wanted))
+    among = chosen or hypervisors.default()
+    shares = hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus, wanted, among)
+    return Undercloud(shares, chosen)
+
+
+def again(
+    there: tuple[Hypervisor, ...] | None, asked: tuple[Hypervisor, ...] | None
+) -> tuple[Hypervisor, ...] | None:
+    """The hypervisors of an undercloud that is there: one without a share can come to it.
+
+    Raises :class:`errors.Error` if others are asked for.
+    """
+    if asked is None:
+        return there
+    has = there or hypervisors.default()
+    more = [name for name in asked if name not in has]
+    if set(has) <= set(asked) and not any(hypervisors.entry(name).has_share for name in more):
+        return asked
+    raise errors.Error(
+        f"the undercloud of this machine has the hypervisors {', '.join(has)}, and the file asks"
+        f" for {', '.join(asked)}: only one without a share of the node can come to it",
+        hint="./altostratus undercloud down removes it, with all that is on it",
+    )
+
+
+def _most(first: Needs, second: Needs) -> dict[Hypervisor, Need]:
+    """The larger need of each hypervisor that has a share."""
+    least = Need()
+    return {
+        name: Need(
+            max(first.get(name, least).memory_mib, second.get(name, least).memory_mib),
+            max(first.get(name, least).disk_gib, second.get(name, least).disk_gib),
+        )
+        for name in (*first, *(name for name in second if name not in first))
+        if first.get(name, least) != least or second.get(name, least) != least
+    }

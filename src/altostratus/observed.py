@@ -4,7 +4,7 @@ import collections.abc
 import dataclasses
 import ipaddress
 
-from altostratus import services
+from altostratus import endpoints
 from altostratus.certificates import Certificate
 from altostratus.model import Hypervisor
 
@@ -25,7 +25,7 @@ class Deployed:
 
 def public_urls(deployed: collections.abc.Mapping[str, Deployed]) -> dict[str, str]:
     """Where users reach the services of what is deployed."""
-    return services.public_urls((one.services, one.addresses) for one in deployed.values())
+    return endpoints.public_urls((one.services, one.addresses) for one in deployed.values())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import hashlib
 from typing import Any
 
 from altostratus import certificates, services
+from altostratus.model import CONTROL
 
 Tree = dict[str, Any]
 Secrets = collections.abc.Mapping[str, str]
@@ -184,6 +185,17 @@ def _neutron(cloud: Cloud) -> Tree:
     }
 
 
+def _ironic(cloud: Cloud) -> Tree:
+    """Machines and their BMCs reach it as users do: at the front."""
+    ((_, files_port),) = services.get("ironic").further_ports
+    api_url = cloud.public_urls["ironic"]
+    return {
+        "api_url": api_url,
+        "files_url": f"{api_url.rpartition(':')[0]}:{files_port}",
+        "network": CONTROL,
+    }
+
+
 def _horizon(cloud: Cloud) -> Tree:
     return {"hosts": [*cloud.addresses, *cloud.front]}
 
@@ -239,6 +251,7 @@ _MORE: dict[str, collections.abc.Callable[[Cloud], Tree]] = {
     services.FRONT: _haproxy,
     "keystone": _keystone,
     "nova": _nova,
+    "ironic": _ironic,
     "neutron": _neutron,
     "horizon": _horizon,
 }

@@ -3,7 +3,7 @@
 import collections.abc
 import dataclasses
 
-from altostratus.model import CONTROL, EXTERNAL, INTERNAL
+from altostratus.model import EXTERNAL, INTERNAL
 
 FRONT = "haproxy"
 CACHE = "memcached"
@@ -12,9 +12,6 @@ MESSAGING_PORT = 5671
 _CONSOLES = "novncproxy"
 CONSOLES_PORT = 6080
 CONSOLES_PAGE = "vnc_lite.html"
-
-# The services and the addresses, by network, of each instance of a cloud.
-Placed = collections.abc.Iterable[tuple[tuple[str, ...], collections.abc.Mapping[str, str]]]
 
 
 # A port, or one after the other.
@@ -34,7 +31,8 @@ class Service:
     user has in the project of services; ``is_client`` says that it has a user and no endpoint.
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
-    ``needs_privileges`` says what a container that runs it must be allowed. Sizes are what an
+    ``needs_privileges`` says what a container that runs it must be allowed. ``hypervisor`` is the
+    one that an undercloud must have to have the service. Sizes are what an
     instance gets per service.
 
     What some of its ``secrets`` are for follows from their names, here without the service's:
@@ -63,6 +61,7 @@ class Service:
     in_overcloud: bool = False
     in_undercloud: bool = True
     package_name: str | None = None
+    hypervisor: str | None = None
 
     @property
     def element(self) -> str:
@@ -222,6 +221,19 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
+        name="ironic",
+        order=58,
+        needs=("mariadb", "keystone", "glance"),
+        public_port=6385,
+        # What machines boot and are written with: their BMCs and they themselves fetch it.
+        further_ports=(("ironic-files", 6388),),
+        endpoint_type="baremetal",
+        databases=("ironic",),
+        roles=("service", "admin"),
+        secrets=("ironic_database_password", "ironic_password"),
+        hypervisor="baremetal",
+    ),
+    Service(
         name="neutron",
         order=60,
         needs=("mariadb", "rabbitmq", "keystone"),
@@ -295,9 +307,13 @@ def names() -> tuple[str, ...]:
     return tuple(service.name for service in _SERVICES if service.in_overcloud)
 
 
-def undercloud_names() -> tuple[str, ...]:
-    """The services that an undercloud has, in the order they are configured."""
-    return tuple(service.name for service in _SERVICES if service.in_undercloud)
+def undercloud_names(hypervisors: collections.abc.Container[str] = ()) -> tuple[str, ...]:
+    """The services of an undercloud with these hypervisors, in the order they are configured."""
+    return tuple(
+        service.name
+        for service in _SERVICES
+        if service.in_undercloud and (not service.hypervisor or service.hypervisor in hypervisors)
+    )
 
 
 def all_names() -> tuple[str, ...]:
@@ -332,50 +348,6 @@ def public_networks(networks: collections.abc.Collection[str]) -> tuple[str, ...
     if EXTERNAL in networks:
         return (EXTERNAL,)
     return tuple(name for name in networks if name != INTERNAL)
-
-
-def endpoint(name: str, host: str, scheme: str = "https") -> str:
-    """The URL of a service at a host."""
-    service = get(name)
-    return f"{scheme}://{host}:{service.public_port}{service.path}"
-
-
-def internal_urls(
-    hosts: collections.abc.Mapping[str, str], scheme: str = "https"
-) -> dict[str, str]:
-    """Where services reach one another's APIs: those that have one, at these hosts."""
-    return {
-        name: endpoint(name, host, scheme) for name, host in hosts.items() if get(name).public_port
-    }
-
-
-def public_urls(placed: Placed) -> dict[str, str]:
-    """Where a cloud's users reach each service: at its front, if it has one, else at itself."""
-    return {
-        name: endpoint(name, host)
-        for name, host in _reached(placed).items()
-        if get(name).public_port
-    }
-
-
-def consoles_url(placed: Placed) -> str | None:
-    """Where a cloud's users see the screens of their machines, if it has Nova."""
-    hosts = _reached(placed)
-    if "nova" not in hosts:
-        return None
-    return f"https://{hosts['nova']}:{CONSOLES_PORT}/{CONSOLES_PAGE}"
-
-
-def _reached(placed: Placed) -> dict[str, str]:
-    """The host at which users reach each service."""
-    hosts = {
-        name: addresses.get(EXTERNAL, addresses[CONTROL])
-        for names, addresses in placed
-        for name in names
-    }
-    if FRONT in hosts:
-        return dict.fromkeys(hosts, hosts[FRONT])
-    return hosts
 
 
 def secret_keys() -> frozenset[str]:

@@ -23,6 +23,7 @@ from altostratus import (
     history,
     hypervisors,
     images,
+    imagespec,
     log,
     observed,
     placement,
@@ -70,7 +71,9 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         stack=described,
         servers=_servers(overcloud.name, servers, known),
         images=glance_images(undercloud),
-        built=frozenset(images.digest(one) for one in specs.values() if images.path(one).exists()),
+        built=frozenset(
+            imagespec.digest(one) for one in specs.values() if images.path(one).exists()
+        ),
         networks=found_networks,
         flavors=frozenset(flavor.name for flavor in flavors(undercloud)),
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
@@ -114,10 +117,10 @@ def kept_for_rollback(undercloud: Connection) -> frozenset[str]:
     return frozenset[str]().union(*found)
 
 
-def image_specs(overcloud: Overcloud) -> dict[str, images.ImageSpec]:
+def image_specs(overcloud: Overcloud) -> dict[str, imagespec.ImageSpec]:
     """The image of each instance."""
     return {
-        found.name: images.wanted(found.services, found.hypervisor, release=overcloud.release)
+        found.name: imagespec.wanted(found.services, found.hypervisor, release=overcloud.release)
         for found in overcloud.instances
     }
 

@@ -7,7 +7,7 @@ running again.
 import collections.abc
 import dataclasses
 
-from altostratus import deploy, errors, images, lock, log, plan, rollout, schemas, survey
+from altostratus import deploy, errors, imagespec, lock, log, plan, rollout, schemas, survey
 from altostratus.deployment import Deployment
 from altostratus.model import Image, Overcloud
 from altostratus.rollout import Change
@@ -116,7 +116,9 @@ def _moved(
 ) -> tuple[schemas.Schema, ...]:
     """The schemas that the software of new images does not know."""
     specs = survey.image_specs(overcloud)
-    software = {change.instance: images.locked_versions(specs[change.instance]) for change in found}
+    software = {
+        change.instance: imagespec.locked_versions(specs[change.instance]) for change in found
+    }
     there = (
         schemas.read(schemas.Instances(overcloud, target.observed))
         if any(software.values())

@@ -30,6 +30,8 @@ _ON_COMPUTE_NODES = {
 # Of a network without a router: it collides with nothing.
 _CIDR = "198.18.0.0/24"
 _SERVICE_TYPES = ("compute", "network", "image", "placement", "orchestration")
+# What an undercloud has for some hypervisors alone.
+_OPTIONAL_TYPES = {"baremetal"}
 
 Connection = openstack.connection.Connection
 
@@ -69,10 +71,12 @@ def undercloud() -> None:
     Raises :class:`errors.VerifyFailed` with everything that does not work.
     """
     connection = cloud.connect("undercloud")
+    there = {service["type"] for service in connection.service_catalog}
+    kinds = (*_SERVICE_TYPES, *sorted(_OPTIONAL_TYPES & there))
     _run(
         "undercloud",
         [
-            *((f"{kind} answers", _answering(connection, kind)) for kind in _SERVICE_TYPES),
+            *((f"{kind} answers", _answering(connection, kind)) for kind in kinds),
             ("its compute processes are up", lambda: _computes(connection)),
             ("it has each hypervisor", lambda: _traits(connection)),
         ],

@@ -172,12 +172,12 @@ def real_image() -> Iterator[str]:
     """An image with a whole system in the real engine."""
     import docker
 
-    from altostratus import images, machine
+    from altostratus import images, imagespec, machine
 
     if os.geteuid() != 0:
         pytest.skip("the real engine needs root")
     machine.prepare()
-    archive = images.build(images.wanted(("mariadb",), "docker"))
+    archive = images.build(imagespec.wanted(("mariadb",), "docker"))
     client = docker.DockerClient(base_url=REAL_HOST)
     with archive.open("rb") as stream:
         (loaded,) = client.images.load(stream)

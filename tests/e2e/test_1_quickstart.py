@@ -12,7 +12,7 @@ import time
 import pytest
 import requests
 
-from altostratus import cloud, credentials, hypervisors, images, lock, machine, survey
+from altostratus import cloud, credentials, hypervisors, lock, machine, releases, survey
 from altostratus.errors import Exit
 from tests.e2e import clouds
 
@@ -104,7 +104,7 @@ def test_status_shows_the_versions_of_services_and_whether_they_answer() -> None
     assert {name: one["instance"] for name, one in found.items()} == {
         service: instance for instance, (service, _hypervisor) in INSTANCES.items()
     }
-    release = clouds.ROOT / "releases" / images.RELEASE
+    release = clouds.ROOT / "releases" / releases.LATEST
     for name in ("keystone", "glance"):
         assert f"{name}=={found[name]['version']} " in (release / f"{name}.txt").read_text()
     inside = clouds.in_instance("database", "dpkg-query -W -f '${Version}' mariadb-server")

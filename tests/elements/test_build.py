@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from altostratus import images, layers, machine, registries
+from altostratus import images, imagespec, layers, machine, registries
 from altostratus.model import DEBIAN
 
 pytestmark = pytest.mark.build
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.build
 TOGETHER = {"interrupted-one": "mariadb", "interrupted-two": "memcached"}
 BUILD = f"""
 import dataclasses
-from altostratus import images
-found = {{name: images.wanted((service,), "docker") for name, service in {TOGETHER}.items()}}
+from altostratus import images, imagespec
+found = {{name: imagespec.wanted((service,), "docker") for name, service in {TOGETHER}.items()}}
 images.build_all(dataclasses.replace(spec, services=(name,)) for name, spec in found.items())
 """
 
@@ -49,12 +49,12 @@ print(loaded)
 
 
 @pytest.fixture(scope="module")
-def spec() -> images.ImageSpec:
-    return images.wanted(("mariadb",), "docker")
+def spec() -> imagespec.ImageSpec:
+    return imagespec.wanted(("mariadb",), "docker")
 
 
 @pytest.fixture(scope="module")
-def root(spec: images.ImageSpec) -> dict[str, bytes]:
+def root(spec: imagespec.ImageSpec) -> dict[str, bytes]:
     """The content of each file of the image's root that could tell of this machine."""
     with tarfile.open(images.build(spec)) as outer:
         layer = next(member for member in outer if member.name.endswith("/layer.tar"))
@@ -71,7 +71,7 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read() if file else b""
 
 
-def test_second_build_builds_nothing(spec: images.ImageSpec) -> None:
+def test_second_build_builds_nothing(spec: imagespec.ImageSpec) -> None:
     target = images.build(spec)
     before = target.stat().st_mtime_ns
     start = time.monotonic()
@@ -157,7 +157,9 @@ def test_image_holds_no_documents_and_no_tests(root: dict[str, bytes]) -> None:
     assert not [name for name in root if tests.match(name)]
 
 
-def test_manifest_names_what_the_root_holds(spec: images.ImageSpec, root: dict[str, bytes]) -> None:
+def test_manifest_names_what_the_root_holds(
+    spec: imagespec.ImageSpec, root: dict[str, bytes]
+) -> None:
     components = json.loads(images.manifest(spec).read_text())["components"]
     named = {one["purl"].partition("@")[0] for one in components}
     assert {"pkg:deb/debian/mariadb-server", "pkg:pypi/os-collect-config"} <= named
@@ -165,7 +167,9 @@ def test_manifest_names_what_the_root_holds(spec: images.ImageSpec, root: dict[s
 
 
 def test_services_share_the_layers_below_their_own() -> None:
-    layers = [_layers(images.build(images.wanted((name,), "docker"))) for name in PYTHON_SERVICES]
+    layers = [
+        _layers(images.build(imagespec.wanted((name,), "docker"))) for name in PYTHON_SERVICES
+    ]
     assert {len(found) for found in layers} == {3}
     assert len({tuple(found)[:2] for found in layers}) == 1
     for found in layers:
@@ -175,15 +179,15 @@ def test_services_share_the_layers_below_their_own() -> None:
 
 @pytest.mark.parametrize("service", PYTHON_SERVICES)
 def test_software_loads_without_what_was_left_out(service: str, tmp_path: pathlib.Path) -> None:
-    images.build(images.wanted((service,), "docker"))
-    spec = images.wanted((service,), "docker")
+    images.build(imagespec.wanted((service,), "docker"))
+    spec = imagespec.wanted((service,), "docker")
     done = in_root(spec, tmp_path, "/opt/openstack/bin/python", "-c", LOAD, service)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[-1]) > 100
 
 
 def test_memcached_does_without_perl(tmp_path: pathlib.Path) -> None:
-    spec = images.wanted(("memcached",), "docker")
+    spec = imagespec.wanted(("memcached",), "docker")
     images.build(spec)
     done = in_root(spec, tmp_path, "/usr/bin/memcached", "--version")
     assert done.returncode == 0, done.stderr
@@ -191,13 +195,13 @@ def test_memcached_does_without_perl(tmp_path: pathlib.Path) -> None:
     assert not [name for name in names if name.startswith("usr/share/perl/5")]
 
 
-def layers_of(spec: images.ImageSpec) -> list[pathlib.Path]:
+def layers_of(spec: imagespec.ImageSpec) -> list[pathlib.Path]:
     """The layers of an image's root."""
     return [path for path in images.root_paths(spec) if path.is_dir()]
 
 
 def in_root(
-    spec: images.ImageSpec, work: pathlib.Path, *command: str
+    spec: imagespec.ImageSpec, work: pathlib.Path, *command: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in an image's root; what it changes is kept in the folder ``layer``."""
     for name in ("layer", "overlay", "root"):
@@ -247,7 +251,7 @@ def _drop_in(root: dict[str, bytes], unit: str) -> bytes:
     return root[f"/etc/systemd/system/{unit}.d/10-log-limits.conf"]
 
 
-def test_large_log_files_are_rotated(spec: images.ImageSpec, tmp_path: pathlib.Path) -> None:
+def test_large_log_files_are_rotated(spec: imagespec.ImageSpec, tmp_path: pathlib.Path) -> None:
     log = tmp_path / "layer" / "var" / "log" / "cloud-init.log"
     log.parent.mkdir(parents=True)
     for number in range(4):
@@ -262,7 +266,7 @@ def test_large_log_files_are_rotated(spec: images.ImageSpec, tmp_path: pathlib.P
 def test_machines_have_a_time_client_and_containers_none(root: dict[str, bytes]) -> None:
     client = "lib/systemd/systemd-timesyncd"
     assert not [name for name in root if name.endswith(client)]
-    machine_spec = images.wanted(("mariadb",), "kvm")
+    machine_spec = imagespec.wanted(("mariadb",), "kvm")
     images.build(machine_spec)
     names = {name.removeprefix("usr/") for name in layers.files(layers_of(machine_spec))}
     assert client in names
@@ -271,7 +275,7 @@ def test_machines_have_a_time_client_and_containers_none(root: dict[str, bytes])
 
 
 def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
-    image = images.build(images.wanted(("mariadb",), "lxc"))
+    image = images.build(imagespec.wanted(("mariadb",), "lxc"))
     check = subprocess.run(["e2fsck", "-fn", image], capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stdout
     command = ["debugfs", "-R", "cat /usr/local/sbin/refresh-instance", str(image)]
@@ -282,7 +286,7 @@ def test_ext4_image_holds_the_same_root(tmp_path: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT])
 def test_ended_builds_leave_nothing_that_matters(
-    spec: images.ImageSpec, signal_: signal.Signals
+    spec: imagespec.ImageSpec, signal_: signal.Signals
 ) -> None:
     images.build(spec)
     cache = machine.cache_dir()

@@ -5,7 +5,7 @@ import pathlib
 import click.testing
 import pytest
 
-from altostratus import cli_image, images, run, services
+from altostratus import cli_image, images, imagespec, run, services
 
 OLD = "altostratus-keystone-docker-0000000000000000.tar"
 
@@ -26,7 +26,7 @@ def image(*arguments: str) -> list[str]:
 
 def built(*names: str) -> pathlib.Path:
     """An image that is in the cache already."""
-    target = images.path(images.wanted(names, "docker"))
+    target = images.path(imagespec.wanted(names, "docker"))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(bytes(1 << 20))
     return target
@@ -88,7 +88,7 @@ def test_refresh_gives_images_another_digest_where_the_archive_moved_on(
     monkeypatch.setattr(run, "run", answer)
     asked: list[pathlib.Path] = []
 
-    def build_all(specs: list[images.ImageSpec]) -> list[pathlib.Path]:
+    def build_all(specs: list[imagespec.ImageSpec]) -> list[pathlib.Path]:
         asked.extend(map(images.path, specs))
         return asked
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from altostratus import glance, images, releases, services, survey
+from altostratus import glance, images, imagespec, releases, services, survey
 from tests.unit import fake_undercloud
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -21,7 +21,7 @@ def test_loaded_image_knows_the_versions_of_its_services(
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(tmp_path / "clouds.yaml"))
-    built = images.wanted(("mariadb", "keystone", "glance"), "docker")
+    built = imagespec.wanted(("mariadb", "keystone", "glance"), "docker")
     images.path(built).parent.mkdir()
     images.path(built).write_bytes(b"layers")
     images.manifest(built).write_text(_MANIFEST)
@@ -31,7 +31,7 @@ def test_loaded_image_knows_the_versions_of_its_services(
         assert glance.versions(undercloud) == {
             identity: {"mariadb": "1:10.11.14", "keystone": "29.0.0"}
         }
-        assert survey.glance_images(undercloud) == {images.digest(built): identity}
+        assert survey.glance_images(undercloud) == {imagespec.digest(built): identity}
 
 
 @pytest.mark.parametrize("name", services.all_names())

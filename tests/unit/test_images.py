@@ -13,7 +13,7 @@ import tarfile
 
 import pytest
 
-from altostratus import archive, glance, images, releases, rootfs, workers
+from altostratus import archive, glance, images, imagespec, releases, rootfs, workers
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def repository(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def test_digest_is_the_same_for_the_same_inputs(repository: pathlib.Path) -> None:
-    here = images.digest(images.wanted(("keystone",), "docker"))
-    assert here == images.digest(images.wanted(("keystone",), "docker", repository))
+    here = imagespec.digest(imagespec.wanted(("keystone",), "docker"))
+    assert here == imagespec.digest(imagespec.wanted(("keystone",), "docker", repository))
 
 
 @pytest.mark.parametrize(
@@ -47,38 +47,40 @@ def test_digest_is_the_same_for_the_same_inputs(repository: pathlib.Path) -> Non
     ],
 )
 def test_digest_changes_with_every_input(repository: pathlib.Path, changed: str) -> None:
-    spec = images.wanted(("keystone",), "docker", repository)
-    before = images.digest(spec)
+    spec = imagespec.wanted(("keystone",), "docker", repository)
+    before = imagespec.digest(spec)
     with (repository / changed).open("a") as file:
         file.write("\n# changed\n")
-    assert images.digest(spec) != before
+    assert imagespec.digest(spec) != before
 
 
 def test_digest_changes_with_the_mode_and_the_name_of_a_file(repository: pathlib.Path) -> None:
-    spec = images.wanted(("keystone",), "docker", repository)
+    spec = imagespec.wanted(("keystone",), "docker", repository)
     script = repository / "elements/keystone/os-refresh-config/configure.d/40-keystone"
-    digests = {images.digest(spec)}
+    digests = {imagespec.digest(spec)}
     script.chmod(0o644)
-    digests.add(images.digest(spec))
+    digests.add(imagespec.digest(spec))
     script.rename(script.with_name("41-keystone"))
-    digests.add(images.digest(spec))
+    digests.add(imagespec.digest(spec))
     assert len(digests) == 3
 
 
 def test_digest_does_not_change_with_another_service(repository: pathlib.Path) -> None:
-    spec = images.wanted(("mariadb",), "lxc", repository)
-    before = images.digest(spec)
+    spec = imagespec.wanted(("mariadb",), "lxc", repository)
+    before = imagespec.digest(spec)
     shutil.rmtree(repository / "elements/glance")
     for lock in ("2026.2/keystone", "common/native", "2026.2/shared"):
         (repository / f"releases/{lock}.txt").write_text("")
-    assert images.digest(spec) == before
+    assert imagespec.digest(spec) == before
 
 
 def test_image_of_another_release_has_other_software_on_the_same_base() -> None:
-    now = images.wanted(("keystone",), "docker")
-    before = images.wanted(("keystone",), "docker", release="2026.1")
-    assert images.locked_versions(before)["keystone"] < images.locked_versions(now)["keystone"]
-    assert images.digest(before) != images.digest(now)
+    now = imagespec.wanted(("keystone",), "docker")
+    before = imagespec.wanted(("keystone",), "docker", release="2026.1")
+    assert (
+        imagespec.locked_versions(before)["keystone"] < imagespec.locked_versions(now)["keystone"]
+    )
+    assert imagespec.digest(before) != imagespec.digest(now)
     assert images.root_paths(before)[0] == images.root_paths(now)[0]
 
 
@@ -121,28 +123,28 @@ def test_digest_changes_with_what_an_element_takes_from_the_repository(
     (repository / "elements/keystone/repository-sources").write_text("extra\n")
     (repository / "extra").mkdir()
     (repository / "extra/module.py").write_text("one\n")
-    spec = images.wanted(("keystone",), "docker", repository)
-    before = images.digest(spec)
+    spec = imagespec.wanted(("keystone",), "docker", repository)
+    before = imagespec.digest(spec)
     (repository / "extra/module.py").write_text("two\n")
-    assert images.digest(spec) != before
+    assert imagespec.digest(spec) != before
 
 
 def test_digest_changes_with_parameters() -> None:
-    spec = images.wanted(("keystone",), "docker")
+    spec = imagespec.wanted(("keystone",), "docker")
     others = [
         dataclasses.replace(spec, debian="trixie"),
         dataclasses.replace(spec, hypervisor="lxc"),
         dataclasses.replace(spec, elements=("keystone", "mariadb")),
-        images.wanted(("keystone", "mariadb"), "docker"),
+        imagespec.wanted(("keystone", "mariadb"), "docker"),
     ]
-    assert len({images.digest(each) for each in (spec, *others)}) == 5
+    assert len({imagespec.digest(each) for each in (spec, *others)}) == 5
 
 
 def test_a_built_image_is_not_built_again(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
-    spec = images.wanted(("keystone",), "docker")
+    spec = imagespec.wanted(("keystone",), "docker")
     target = images.path(spec)
     target.parent.mkdir()
     target.write_text("built before")
@@ -156,7 +158,7 @@ def test_images_share_what_they_are_made_of(
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
     wanted = [("keystone", "docker"), ("glance", "docker"), ("glance", "lxc"), ("mariadb", "lxc")]
-    specs = [images.wanted((name,), hypervisor) for name, hypervisor in wanted]
+    specs = [imagespec.wanted((name,), hypervisor) for name, hypervisor in wanted]
     archives = {"base.tar", "python.tar"}
     assert needs(specs) == {
         "base": set(),
@@ -178,13 +180,13 @@ def test_no_wheels_are_built_for_roots_that_are_there(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
-    spec = images.wanted(("keystone",), "docker")
+    spec = imagespec.wanted(("keystone",), "docker")
     for path in images.root_paths(spec):
         path.mkdir(parents=True)
     assert needs([spec]) == {"altostratus-keystone-docker.tar": set()}
 
 
-def needs(specs: list[images.ImageSpec]) -> dict[str, set[str]]:
+def needs(specs: list[imagespec.ImageSpec]) -> dict[str, set[str]]:
     """What has to be made for these images, and of what: by names without digests."""
     missing = workers.missing(map(images._image, specs))
     return {name_of(part): set(map(name_of, found)) for part, found in missing.items()}
@@ -225,14 +227,14 @@ def test_docker_archive_of_the_same_layers_is_the_same(tmp_path: pathlib.Path) -
 
 
 def test_root_of_a_machine_has_a_kernel(repository: pathlib.Path) -> None:
-    machine = images.wanted(("mariadb",), "kvm", repository)
-    container = images.wanted(("mariadb",), "lxc", repository)
+    machine = imagespec.wanted(("mariadb",), "kvm", repository)
+    container = imagespec.wanted(("mariadb",), "lxc", repository)
     assert (machine.elements, container.elements) == (("mariadb", "vm"), ("mariadb",))
-    before = images.digest(machine), images.digest(container)
+    before = imagespec.digest(machine), imagespec.digest(container)
     with (repository / "elements/vm/install.d/60-vm").open("a") as file:
         file.write("# changed\n")
-    assert images.digest(machine) != before[0]
-    assert images.digest(container) == before[1]
+    assert imagespec.digest(machine) != before[0]
+    assert imagespec.digest(container) == before[1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
@@ -301,7 +303,7 @@ def test_cache_keeps_the_newest_two_images_of_a_name(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
-    spec = images.wanted(("keystone",), "lxc")
+    spec = imagespec.wanted(("keystone",), "lxc")
     folder = images.path(spec).parent
     (tmp_path / "roots").mkdir()
     folder.mkdir()

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from altostratus import guest, images, inventory
+from altostratus import guest, images, imagespec, inventory
 from altostratus.model import DEBIAN
 
 NOW = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.UTC)
@@ -56,7 +56,7 @@ def test_old_files_are_those_that_no_build_would_use(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
-    spec = images.wanted(("keystone",), "docker")
+    spec = imagespec.wanted(("keystone",), "docker")
     kept = [images.path(spec), images.manifest(spec), *images.root_paths(spec), guest.path()]
     old = [
         tmp_path / "images" / f"altostratus-guest-{'0' * 16}.raw",
@@ -72,7 +72,7 @@ def test_old_files_are_those_that_no_build_would_use(
         path.touch()
     assert inventory.old_files(DEBIAN) == old
     assert [one.digest for one in inventory.local() if one.path in kept] == [
-        images.digest(spec)[:16]
+        imagespec.digest(spec)[:16]
     ]
 
 

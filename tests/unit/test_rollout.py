@@ -10,7 +10,7 @@ from altostratus import (
     deploy,
     errors,
     history,
-    images,
+    imagespec,
     keypair,
     lock,
     plan,
@@ -35,7 +35,7 @@ _NAMES = ("database", "identity", "images")
 LATER = {
     service: version
     for one in survey.image_specs(_DEMO).values()
-    for service, version in images.locked_versions(one).items()
+    for service, version in imagespec.locked_versions(one).items()
 }
 
 

@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from altostratus import images, run, snapshot
+from altostratus import images, imagespec, run, snapshot
 from altostratus.model import DEBIAN
 
 RECORDS = """\
@@ -44,15 +44,15 @@ def held(cache: pathlib.Path, **versions: str) -> None:
 
 
 def test_new_versions_change_every_digest_once(cache: pathlib.Path) -> None:
-    spec = images.wanted(("mariadb",), "lxc")
+    spec = imagespec.wanted(("mariadb",), "lxc")
     held(cache, openssl="3.0.17", bash="5.2", gone="1")
-    digests = [images.digest(spec)]
+    digests = [imagespec.digest(spec)]
     assert images.refresh() == {"openssl": "3.0.18"}
-    digests.append(images.digest(spec))
+    digests.append(imagespec.digest(spec))
     assert snapshot.read(DEBIAN) == {"openssl": "3.0.18", "bash": "5.2", "gone": "1"}
     held(cache, openssl="3.0.18", bash="5.2", gone="1")
     assert images.refresh() == {}
-    digests.append(images.digest(spec))
+    digests.append(imagespec.digest(spec))
     assert digests[0] != digests[1] == digests[2]
 
 
@@ -63,8 +63,8 @@ def test_nothing_new_changes_nothing(cache: pathlib.Path) -> None:
 
 
 def test_a_refresh_concerns_one_release(cache: pathlib.Path) -> None:
-    spec = images.wanted(("mariadb",), "lxc")
+    spec = imagespec.wanted(("mariadb",), "lxc")
     held(cache, openssl="3.0.17")
-    before = images.digest(spec)
+    before = imagespec.digest(spec)
     assert images.refresh("trixie") == {}
-    assert images.digest(spec) == before
+    assert imagespec.digest(spec) == before
