@@ -16,7 +16,7 @@ from typing import Any
 import openstack
 import openstack.exceptions
 
-from altostratus import cloud, errors, hypervisors, log
+from altostratus import cloud, errors, hypervisors, log, model
 from altostratus.nodesfile import Wanted
 
 Connection = openstack.connection.Connection
@@ -25,16 +25,18 @@ DRIVER = "redfish"
 RESOURCE_CLASS = "baremetal"
 # What a node was enrolled with, so that the same again changes nothing: no password, no plain hash.
 _DIGEST = "altostratus:credentials"
-_VERIFY_S = 120
+_VERIFY_S = 180
+_FORGET_S = 120
 _INSPECT_S = 300
 _BOOT_S = 1800
-_NEEDED = ("boot", "deploy", "inspect", "management", "network", "power")
+# Booting and deploying are checked with an image, which a machine without an instance has not.
+_NEEDED = ("inspect", "management", "network", "power")
 # What Ironic's message means, the first that fits.
 _CAUSES = (
     (r"returned code 401|[Aa]ccess ?[Ee]rror|[Ii]ncorrect username|Unauthorized",
      "it refuses the user or the password"),
     (r"certificate verify failed|CERTIFICATE_VERIFY", "its certificate is not trusted"),
-    (r"returned code 404|ResourceNotFound", "it has no such system"),
+    (r"returned code 404|Resource \S+ not found", "it has no such system"),
     (r"Unable to connect|Connection ?Error|Max retries|timed? ?out|No route to host|refused",
      "it cannot be reached from the undercloud"),
 )  # fmt: skip
@@ -89,7 +91,7 @@ def enrol(
                 metal.update_node(node, driver_info=info, extra=_extra(one, info))
             else:
                 node = _create(metal, one, info)
-                undo.callback(metal.delete_node, node)
+                undo.callback(_forget, metal, node)
             _manage(metal, node, one)
         undo.pop_all()
     return tuple(changed)
@@ -110,6 +112,7 @@ def inspect(connection: Connection, name: str, *, by_agent: bool = False) -> Nod
         node = _do(metal, node, "inspect", _BOOT_S if by_agent else _INSPECT_S, step)
     if node.provision_state not in ("manageable", "available", "active"):
         raise _failure(node, "the inspection failed", node.last_error or node.provision_state)
+    _place_nics(metal, node)
     return _node(metal, node)
 
 
@@ -218,6 +221,30 @@ def _create(metal: Any, one: Wanted, info: dict[str, Any]) -> Any:
     return node
 
 
+def _place_nics(metal: Any, node: Any) -> None:
+    """The first NIC is on the control network: it alone boots, and gets an address for that."""
+    ports = sorted(metal.ports(details=True, node_id=node.id), key=lambda port: port.created_at)
+    for port in ports:
+        wanted = port is ports[0]
+        if wanted and port.physical_network != model.CONTROL:
+            metal.update_port(port, physical_network=model.CONTROL)
+        if port.is_pxe_enabled != wanted:
+            metal.update_port(port, is_pxe_enabled=wanted)
+
+
+def _forget(metal: Any, node: Any) -> None:
+    """Delete a node, which Ironic may still be at: while it is, the node is locked."""
+
+    def look() -> tuple[bool | None, str]:
+        try:
+            metal.delete_node(node)
+        except openstack.exceptions.ConflictException as exc:
+            return None, str(exc)
+        return True, ""
+
+    cloud.wait(f"node {node.name}: to delete it again", look, _FORGET_S)
+
+
 def _manage(metal: Any, node: Any, one: Wanted) -> None:
     with log.step(f"reach the BMC of {one.name}") as step:
         if node.provision_state not in ("enroll", "verifying"):
@@ -237,7 +264,10 @@ def _do(metal: Any, node: Any, verb: str, timeout_s: float, step: log.Step) -> A
 
     def look() -> tuple[Any, str]:
         found = metal.get_node(node.id)
-        return (None if found.target_provision_state else found), str(found.provision_state)
+        state = str(found.provision_state)
+        # One that failed still has where it was to come to.
+        ended = not found.target_provision_state or state.endswith("failed")
+        return (found if ended else None), state
 
     hint = f"openstack --os-cloud undercloud baremetal node show {node.name}"
     return cloud.wait(f"node {node.name}: {verb}", look, timeout_s, hint=hint, step=step)

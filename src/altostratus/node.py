@@ -1,5 +1,6 @@
 """This machine as the one node of an undercloud: how it is divided among the hypervisors."""
 
+import collections.abc
 import json
 
 from altostratus import errors, hypervisors, machine, metadata
@@ -25,7 +26,19 @@ def undercloud(overcloud: Overcloud | None = None, asked: Needs | None = None) -
     size = machine.size()
     among = chosen or hypervisors.default()
     shares = hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus, wanted, among)
+    _refuse_without_share(chosen or (), {share.hypervisor for share in shares})
     return Undercloud(shares, chosen)
+
+
+def _refuse_without_share(
+    asked: tuple[Hypervisor, ...], given: collections.abc.Container[Hypervisor]
+) -> None:
+    without = [name for name in asked if hypervisors.entry(name).has_share and name not in given]
+    if without:
+        raise errors.Error(
+            f"the machine is too small for a share of {', '.join(without)} besides the others",
+            hint="name fewer hypervisors in the undercloud's file, or use a larger machine",
+        )
 
 
 def again(

@@ -67,12 +67,24 @@ class FakeIronic:
         self.all[node.id].traits.append(trait)
 
     def create_port(self, node_id: str, address: str) -> None:
-        self.all_ports.append(types.SimpleNamespace(node_id=node_id, address=address))
+        port = types.SimpleNamespace(
+            node_id=node_id,
+            address=address,
+            created_at=f"2026-11-28T00:00:{len(self.all_ports):02d}",
+            # A BMC does not tell which NIC boots.
+            is_pxe_enabled=False,
+            physical_network=None,
+        )
+        self.all_ports.append(port)
+
+    def update_port(self, port: Any, **changes: Any) -> None:
+        vars(port).update(changes)
 
     def validate_node(self, node: Any, required: None) -> dict[str, Any]:
-        names = ("boot", "deploy", "inspect", "management", "network", "power")
-        wrong = "" if self.all[node.id].driver_info.get("deploy_ramdisk") else "no deploy_ramdisk"
-        return {name: types.SimpleNamespace(result=not wrong, reason=wrong) for name in names}
+        names = ("inspect", "management", "network", "power")
+        found = {name: types.SimpleNamespace(result=True, reason=None) for name in names}
+        # It has no image yet.
+        return found | {"boot": types.SimpleNamespace(result=False, reason="no image_source")}
 
     def set_node_provision_state(self, node: Any, verb: str) -> None:
         self.writes += 1
@@ -93,7 +105,7 @@ class FakeIronic:
         node.properties = {"cpus": 1, "memory_mb": 2048, "local_gb": 9}
         mac = self.found_macs.get(node.name, f"52:54:00:00:00:{len(self.all_ports):02x}")
         if mac in {port.address for port in self.all_ports}:
-            node.provision_state = "inspect failed"
+            node.provision_state, node.target_provision_state = "inspect failed", "manageable"
             node.last_error = f"A port with MAC address {mac} already exists."
             return
         self.create_port(node.id, mac)

@@ -1,5 +1,6 @@
 """Machines are enrolled all or none, and what is wrong with one is told with its BMC and the cause."""
 
+import dataclasses
 import pathlib
 import types
 from typing import Any
@@ -75,6 +76,17 @@ def test_machines_are_enrolled_and_inspected(ironic: FakeIronic, wanted: Any) ->
     ]
     assert [word.strip() for word in second if word] == [
         *("second", "manageable", "power off", "-", "-", "-", "-", "https://192.0.2.2", "-")
+    ]
+
+
+def test_the_first_nic_is_on_the_control_network(ironic: FakeIronic, wanted: Any) -> None:
+    one = dataclasses.replace(wanted[0], macs=("52:54:00:00:00:aa",))
+    enrol(ironic, (one,))
+    inspect(ironic, "first")
+    found = [(port.address, port.physical_network, port.is_pxe_enabled) for port in ironic.ports()]
+    assert found == [
+        ("52:54:00:00:00:aa", "control", True),
+        ("52:54:00:00:00:01", None, False),
     ]
 
 
@@ -171,6 +183,7 @@ def test_password_that_is_not_there_is_told_before_anything_is_done(ironic: Fake
         (REFUSED, "it refuses the user or the password"),
         ("SSLError(SSLCertVerificationError: certificate verify failed", "certificate is not"),
         ("HTTP GET https://x/Systems/7 returned code 404. Not found", "it has no such system"),
+        ("Error: Resource https://x/Systems/7 not found", "it has no such system"),
         ("Something\n  else", "Something else"),
     ],
 )
