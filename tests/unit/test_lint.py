@@ -7,7 +7,13 @@ import sys
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
-BENCH = ("bench/quickstart", "bench/images", "bench/control-plane", "bench/upgrade")
+BENCH = (
+    "bench/quickstart",
+    "bench/images",
+    "bench/control-plane",
+    "bench/upgrade",
+    "bench/upgrade-control-plane",
+)
 
 
 @pytest.mark.parametrize(
