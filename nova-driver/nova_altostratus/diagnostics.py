@@ -55,5 +55,7 @@ def _used_kib(stats: dict[str, int], given_kib: int) -> int:
     return stats.get("rss", given_kib)
 
 
-def _memory(maximum: int, used: int) -> diagnostics.MemoryDiagnostics:
+def _memory(maximum: int | None, used: int | None) -> diagnostics.MemoryDiagnostics:
+    if maximum is None or used is None:
+        return diagnostics.MemoryDiagnostics(maximum=None, used=None)
     return diagnostics.MemoryDiagnostics(maximum=maximum // units.Mi, used=used // units.Mi)

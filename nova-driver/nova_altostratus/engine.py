@@ -73,10 +73,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a container uses: memory in bytes, of how much, and processor time."""
+    """What a container uses: memory in bytes, of how much, and processor time; None where the engine
+    finds no control group to look at."""
 
-    memory: int
-    memory_limit: int
+    memory: int | None
+    memory_limit: int | None
     cpu_ns: int
 
 
@@ -199,11 +200,13 @@ class Engine:
         with self._saying(f"ask what instance {uuid} uses") as client:
             # Without a second sample, for which the engine would wait a second.
             found = client.stats(container.name(uuid), stream=False, one_shot=True)
+        cpu_ns = found["cpu_stats"]["cpu_usage"]["total_usage"]
         memory = found["memory_stats"]
+        if "usage" not in memory:
+            return Usage(None, None, cpu_ns)
         # The same by the names of both versions of cgroups: files that can be read again.
         details = memory["stats"]
         idle = details.get("total_inactive_file", details.get("inactive_file", 0))
-        cpu_ns = found["cpu_stats"]["cpu_usage"]["total_usage"]
         return Usage(memory["usage"] - idle, memory["limit"], cpu_ns)
 
     def image_id(self, reference: str) -> str | None:

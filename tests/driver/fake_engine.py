@@ -73,6 +73,7 @@ class FakeEngine:
         self.socket = socket
         self.security = security or ["name=seccomp,profile=default"]
         self.root = "/var/lib/docker"
+        self.has_control_groups = True
         self.memory_details = {"total_inactive_file": 80 << 20}
         self.containers: dict[str, FakeContainer] = {}
         self.images: dict[str, str] = {}
@@ -275,7 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
         memory = {"usage": 200 << 20, "limit": one.config["HostConfig"]["Memory"]}
         memory["stats"] = self.state.memory_details
         usage = {"cpu_usage": {"total_usage": 1_500_000_000}}
-        self._answer(200, {"memory_stats": memory, "cpu_stats": usage})
+        has = self.state.has_control_groups
+        self._answer(200, {"memory_stats": memory if has else {}, "cpu_stats": usage})
 
     def create(self) -> None:
         name, config = self.query["name"], json.loads(self.body)
