@@ -270,7 +270,8 @@ def _do(metal: Any, node: Any, verb: str, timeout_s: float, step: log.Step) -> A
         return (found if ended else None), state
 
     hint = f"openstack --os-cloud undercloud baremetal node show {node.name}"
-    return cloud.wait(f"node {node.name}: {verb}", look, timeout_s, hint=hint, step=step)
+    what = f"node {node.name} (BMC {_bmc(node)}): {verb}"
+    return cloud.wait(what, look, timeout_s, hint=hint, step=step)
 
 
 def _validate(metal: Any, node: Any) -> None:
