@@ -73,8 +73,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a container uses: memory in bytes, of how much, and processor time; None where the engine
-    finds no control group to look at."""
+    """What a container uses: memory in bytes, of how much, and processor time.
+
+    Of memory None where the engine finds no control group to look at.
+    """
 
     memory: int | None
     memory_limit: int | None

@@ -128,7 +128,7 @@ def listed(connection: Connection) -> list[Node]:
 
 def rows(nodes: collections.abc.Iterable[Node]) -> list[tuple[str, ...]]:
     """Machines as they are shown, with a heading."""
-    heading = ("NAME", "STATE", "POWER", "CPUS", "MEMORY", "DISK", "MACS", "BMC", "TROUBLE")
+    heading = ("NAME", "STATE", "POWER", "ARCH", "MEMORY", "DISK", "MACS", "BMC", "TROUBLE")
     return [heading, *map(_row, nodes)]
 
 
@@ -138,7 +138,7 @@ def _row(node: Node) -> tuple[str, ...]:
         node.name,
         node.state,
         node.power or "-",
-        str(has.get("cpus") or "-"),
+        has.get("cpu_arch") or "-",
         f"{has['memory_mb']} MiB" if has.get("memory_mb") else "-",
         f"{has['local_gb']} GiB" if has.get("local_gb") else "-",
         " ".join(node.macs) or "-",
@@ -270,7 +270,8 @@ def _do(metal: Any, node: Any, verb: str, timeout_s: float, step: log.Step) -> A
         return (found if ended else None), state
 
     hint = f"openstack --os-cloud undercloud baremetal node show {node.name}"
-    return cloud.wait(f"node {node.name}: {verb}", look, timeout_s, hint=hint, step=step)
+    what = f"node {node.name} (BMC {_bmc(node)}): {verb}"
+    return cloud.wait(what, look, timeout_s, hint=hint, step=step)
 
 
 def _validate(metal: Any, node: Any) -> None:

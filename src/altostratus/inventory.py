@@ -77,6 +77,9 @@ def old_files(debian: str) -> list[pathlib.Path]:
     """Images and layers of roots in the cache that no build would use: files and folders."""
     kept = {path for one in local() for path in _files(one.services, one.hypervisor, debian)}
     kept.add(guest.path())
+    ramdisk = imagespec.agent_ramdisk()
+    kept |= {images.path(ramdisk), images.kernel(ramdisk), images.manifest(ramdisk)}
+    kept |= set(images.root_paths(ramdisk))
     folders = [machine.cache_dir() / name for name in ("images", "roots")]
     for path in folders[1].glob("*"):
         known = _ROOT.fullmatch(path.name)

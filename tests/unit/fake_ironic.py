@@ -102,7 +102,7 @@ class FakeIronic:
     def _inspect(self, node: Any) -> None:
         if node.provision_state != "manageable":
             raise openstack.exceptions.ConflictException(f"it is in state {node.provision_state}")
-        node.properties = {"cpus": 1, "memory_mb": 2048, "local_gb": 9}
+        node.properties = {"cpu_arch": "x86_64", "memory_mb": 2048, "local_gb": 9}
         mac = self.found_macs.get(node.name, f"52:54:00:00:00:{len(self.all_ports):02x}")
         if mac in {port.address for port in self.all_ports}:
             node.provision_state, node.target_provision_state = "inspect failed", "manageable"

@@ -68,10 +68,10 @@ def test_machines_are_enrolled_and_inspected(ironic: FakeIronic, wanted: Any) ->
     assert (found.properties["memory_mb"], found.macs) == (2048, ("52:54:00:00:00:00",))
     heading, first, second = (line.split("  ") for line in shown(ironic))
     assert [word.strip() for word in heading if word] == [
-        *("NAME", "STATE", "POWER", "CPUS", "MEMORY", "DISK", "MACS", "BMC", "TROUBLE")
+        *("NAME", "STATE", "POWER", "ARCH", "MEMORY", "DISK", "MACS", "BMC", "TROUBLE")
     ]
     assert [word.strip() for word in first if word] == [
-        *("first", "manageable", "power off", "1", "2048 MiB", "9 GiB", "52:54:00:00:00:00"),
+        *("first", "manageable", "power off", "x86_64", "2048 MiB", "9 GiB", "52:54:00:00:00:00"),
         *("https://192.0.2.1/redfish/v1/Systems/1", "-"),
     ]
     assert [word.strip() for word in second if word] == [

@@ -58,6 +58,8 @@ def test_old_files_are_those_that_no_build_would_use(
     monkeypatch.setenv("ALTOSTRATUS_CACHE", str(tmp_path))
     spec = imagespec.wanted(("keystone",), "docker")
     kept = [images.path(spec), images.manifest(spec), *images.root_paths(spec), guest.path()]
+    ramdisk = imagespec.agent_ramdisk()
+    kept += [images.path(ramdisk), images.kernel(ramdisk), images.manifest(ramdisk)]
     old = [
         tmp_path / "images" / f"altostratus-guest-{'0' * 16}.raw",
         tmp_path / "images" / f"altostratus-keystone-docker-{'0' * 16}.cdx.json",
