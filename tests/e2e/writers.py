@@ -62,7 +62,7 @@ class Writer:
         self.accepted: dict[str, float] = {}
         self._series = secrets.token_hex(4).upper()
         self._session = requests.Session()
-        self._session.headers |= {"X-Auth-Token": token, **HEADERS}
+        self._session.headers.update({"X-Auth-Token": token, **HEADERS})
         self._session.verify = authority
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._write)
