@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-CHOSEN = ("isolated", "combined", "kvm", "compute", "upgrade", "release")
+CHOSEN = ("isolated", "combined", "kvm", "compute", "upgrade")
 # Those that a run has only if it is asked for them by name, or for all.
-NAMED = ("baremetal",)
+NAMED = ("release", "baremetal")
 GROUPS = (*CHOSEN, *NAMED)
 ALL = "all"
 

@@ -63,7 +63,8 @@ class Writer:
         self._series = secrets.token_hex(4).upper()
         self._session = requests.Session()
         self._session.headers.update({"X-Auth-Token": token, **HEADERS})
-        self._session.verify = authority
+        # Said with each request: a session's word gives way to the environment's.
+        self._authority = authority
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._write)
 
@@ -81,7 +82,9 @@ class Writer:
 
     def lost(self) -> set[str]:
         """What was accepted and is not there."""
-        answer = self._session.get(f"{self.url}{self.kind.listed}", timeout=60)
+        answer = self._session.get(
+            f"{self.url}{self.kind.listed}", timeout=60, verify=self._authority
+        )
         answer.raise_for_status()
         return self.accepted.keys() - {one["name"] for one in answer.json()[self.kind.key]}
 
@@ -95,6 +98,7 @@ class Writer:
                     f"{self.url}{self.kind.path}",
                     json=self.kind.body(name),
                     timeout=REQUEST_S,
+                    verify=self._authority,
                 )
                 answer.raise_for_status()
                 self.accepted[name] = time.monotonic()
