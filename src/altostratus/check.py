@@ -3,6 +3,7 @@
 import collections.abc
 
 from altostratus import errors, releases, room, stack
+from altostratus.changes import Action, Change
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
 from altostratus.yamlfile import Document, Location
@@ -36,6 +37,22 @@ def check_release(
     said = ", ".join(f"{name} has {release}" for name, release in others.items())
     message = f"{wanted} is not brought by deploying: {said}"
     return (document.finding(("release",), message, f"./altostratus overcloud {way} FILE"),)
+
+
+def check_stopped(
+    changes: collections.abc.Iterable[Change], observed: Observed, document: Document
+) -> tuple[errors.Finding, ...]:
+    """What speaks against changes in the machines that would stop with their compute node."""
+    return tuple(
+        document.finding(
+            ("instances", change.instance),
+            f"{change.instance!r} would be rebuilt, and machines that run there would stop:"
+            f" {', '.join(observed.carries(change.instance))}",
+            "move or stop them; './altostratus overcloud upgrade FILE' leaves this instance as it is",
+        )
+        for change in changes
+        if change.action is Action.REBUILD and observed.carries(change.instance)
+    )
 
 
 def check_machine(

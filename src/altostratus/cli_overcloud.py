@@ -151,13 +151,27 @@ _only = click.option(
 )
 
 
+_stopping = click.option(
+    "--stop-machines",
+    "stopping",
+    metavar="INSTANCE",
+    multiple=True,
+    help="Change this compute node though machines run on it; may be repeated.",
+)
+
+
 @overcloud.command("upgrade")
 @cli_file.file
 @cli_file.hypervisor
 @_only
+@_stopping
 @click.option("--finish", is_flag=True, help="Give up the way back: contract the schemas.")
 def overcloud_upgrade(
-    file: pathlib.Path, hypervisor: str | None, only: tuple[str, ...], finish: bool
+    file: pathlib.Path,
+    hypervisor: str | None,
+    only: tuple[str, ...],
+    stopping: tuple[str, ...],
+    finish: bool,
 ) -> None:
     """Bring today's images to the instances, one after the other; each is verified."""
     from altostratus import rollout, schemas, upgrade
@@ -166,8 +180,8 @@ def overcloud_upgrade(
         finished = upgrade.finish(*cli_file.load(file, hypervisor), only)
         click.echo(schemas.to_text(finished), nl=False)
         return
-    wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only)
-    click.echo(rollout.to_text(wanted.overcloud, wanted.changes), nl=False)
+    wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only, stopping)
+    click.echo(rollout.to_text(wanted.overcloud, wanted.changes, wanted.carrying), nl=False)
     upgrade.execute(wanted)
 
 
@@ -175,6 +189,7 @@ def overcloud_upgrade(
 @cli_file.file
 @cli_file.hypervisor
 @_only
+@_stopping
 @click.option("--to", metavar="WHEN", help="A moment that 'overcloud history' shows.")
 @click.option(
     "--accept-loss",
@@ -186,14 +201,17 @@ def overcloud_rollback(
     file: pathlib.Path,
     hypervisor: str | None,
     only: tuple[str, ...],
+    stopping: tuple[str, ...],
     to: str | None,
     accept_loss: tuple[str, ...],
 ) -> None:
     """Take the instances back to the images that they had before, one after the other."""
     from altostratus import rollout, upgrade
 
-    wanted = upgrade.prepare_rollback(*cli_file.load(file, hypervisor), only, to, accept_loss)
-    click.echo(rollout.to_text(wanted.overcloud, wanted.changes), nl=False)
+    wanted = upgrade.prepare_rollback(
+        *cli_file.load(file, hypervisor), only, to, accept_loss, stopping
+    )
+    click.echo(rollout.to_text(wanted.overcloud, wanted.changes, wanted.carrying), nl=False)
     upgrade.execute(wanted)
 
 

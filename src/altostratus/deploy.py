@@ -53,16 +53,21 @@ def prepare(
     document: Document,
     alone: collections.abc.Mapping[str, Image] | None = None,
     *,
-    may_change_release: bool = False,
+    is_rollout: bool = False,
 ) -> Deployment:
     """Observe, check and plan; changes nothing.
 
     All instances get today's images, unless ``alone`` says which few get which one: the others
-    keep then what they have. Raises :class:`errors.FindingsError` with everything that speaks against it.
+    keep then what they have. What no plain deployment may do, a rollout does with care: bring
+    another release, and stop machines. Raises :class:`errors.FindingsError` with everything that speaks against it.
     """
-    undercloud, found = _look(overcloud, document, may_change_release=may_change_release)
+    undercloud, found = _look(overcloud, document, is_rollout=is_rollout)
     secrets = _renewed(overcloud, found, ())
-    return _planned(undercloud, overcloud, document, found, secrets, alone)
+    planned = _planned(undercloud, overcloud, document, found, secrets, alone)
+    stopped = check.check_stopped(planned.plan.changes, found.observed, document)
+    if stopped and not is_rollout:
+        raise errors.FindingsError(stopped)
+    return planned
 
 
 def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
@@ -99,13 +104,13 @@ def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
 
 
 def _look(
-    overcloud: Overcloud, document: Document, *, may_change_release: bool = False
+    overcloud: Overcloud, document: Document, *, is_rollout: bool = False
 ) -> tuple[openstack.connection.Connection, survey.Survey]:
     undercloud = cloud.connect("undercloud")
     heat.wait_settled(undercloud, overcloud.name)
     found = survey.read(undercloud, overcloud)
     findings = check.check(overcloud, found.observed, document)
-    if not may_change_release:
+    if not is_rollout:
         findings += check.check_release(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)

@@ -121,6 +121,7 @@ class Observed:
     ``images`` are the digests in Glance with their ids, ``built`` those in the cache.
     ``endpoints`` are the public URLs in the overcloud's Keystone, None if that does not answer.
     ``credentials`` is the digest of the entry ``overcloud`` of the user's clouds.yaml.
+    ``machines`` are the names of those that run on the overcloud's compute nodes, by instance.
     ``certificates`` are those that the overcloud was given; ``authority`` is what clients of the
     undercloud trust: PEM.
     """
@@ -136,6 +137,7 @@ class Observed:
     providers: tuple[Provider, ...] = ()
     machine_networks: tuple[MachineNetwork, ...] = ()
     endpoints: dict[str, str] | None = None
+    machines: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     credentials: str | None = None
     certificates: tuple[Certificate, ...] = ()
     authority: str = ""
@@ -143,6 +145,11 @@ class Observed:
     def server_of(self, instance: str) -> Server | None:
         """The server of an instance."""
         return next((found for found in self.servers if found.instance == instance), None)
+
+    def carries(self, instance: str) -> tuple[str, ...]:
+        """The machines that would stop if an instance did."""
+        server = self.server_of(instance)
+        return self.machines.get(instance, ()) if server and server.is_alive else ()
 
     def deployed(self, instance: str) -> Deployed | None:
         """An instance as it was deployed."""

@@ -12,6 +12,8 @@ from altostratus.model import Image, Overcloud
 from altostratus.observed import Observed
 
 Images = collections.abc.Mapping[str, Image]
+# Names of machines, by the instance that they run on.
+Machines = collections.abc.Mapping[str, tuple[str, ...]]
 _SHOWN = 12
 
 
@@ -87,6 +89,28 @@ def refuse_older(found: collections.abc.Iterable[Change]) -> None:
             )
 
 
+def carrying(
+    found: collections.abc.Iterable[Change],
+    observed: Observed,
+    stopping: collections.abc.Collection[str],
+) -> dict[str, tuple[str, ...]]:
+    """The machines that would stop with these changes, but for those of ``stopping`` instances.
+
+    Raises :class:`errors.Error` if that names an instance that there is not.
+    """
+    names = [server.instance for server in observed.servers]
+    for name in stopping:
+        if name not in names:
+            raise errors.Error(*errors.unknown("instance", name, names))
+    there = {change.instance: observed.carries(change.instance) for change in found}
+    return {name: machines for name, machines in there.items() if machines and name not in stopping}
+
+
+def without(found: collections.abc.Iterable[Change], names: Machines) -> tuple[Change, ...]:
+    """The changes but for those of these instances."""
+    return tuple(change for change in found if change.instance not in names)
+
+
 def missing(found: collections.abc.Iterable[Change], observed: Observed) -> tuple[Change, ...]:
     """The changes to images that the undercloud no longer has."""
     return tuple(change for change in found if change.after.digest not in observed.images)
@@ -98,8 +122,19 @@ def kept_for_rollback(entries: collections.abc.Sequence[Entry]) -> frozenset[str
     return frozenset(image.digest for image in earlier(entries, now, None).values())
 
 
-def to_text(overcloud: Overcloud, found: collections.abc.Sequence[Change]) -> str:
-    """The changes for people."""
+def to_text(
+    overcloud: Overcloud, found: collections.abc.Sequence[Change], carrying: Machines
+) -> str:
+    """The changes for people, and which instances stay as they are for the machines on them."""
+    left = [
+        f"{name} stays as it is: machines run there ({', '.join(machines)}); to have them stop while"
+        f" it changes: --stop-machines {name}\n"
+        for name, machines in carrying.items()
+    ]
+    return "".join((_changes_text(overcloud, found), *left))
+
+
+def _changes_text(overcloud: Overcloud, found: collections.abc.Sequence[Change]) -> str:
     if not found:
         return f"Nothing to do: the instances of {overcloud.name} have these images\n"
     places = {one.name: one.hypervisor for one in overcloud.instances}

@@ -66,6 +66,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     found_networks = tuple(networks(undercloud))
     specs = image_specs(overcloud)
     entry = credentials.read("overcloud")
+    endpoints, machines = _said(known, secrets)
     seen = observed.Observed(
         control=_control(undercloud),
         stack=described,
@@ -79,7 +80,8 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
         providers=providers(undercloud, servers),
         machine_networks=machine_networks(),
-        endpoints=_endpoints(known, secrets),
+        endpoints=endpoints,
+        machines=machines,
         credentials=_credentials_digest(entry) if entry else None,
         certificates=certificates.described(secrets),
         authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
@@ -315,16 +317,19 @@ def machine_networks() -> tuple[observed.MachineNetwork, ...]:
     )
 
 
-def _endpoints(
+def _said(
     deployed: collections.abc.Mapping[str, observed.Deployed],
     secrets: collections.abc.Mapping[str, str],
-) -> dict[str, str] | None:
-    """The public endpoints in the overcloud's Keystone, or None if it does not answer."""
+) -> tuple[dict[str, str] | None, dict[str, tuple[str, ...]]]:
+    """What the overcloud itself says: its public endpoints, or None if its Keystone does not answer,
+    and the machines on its compute nodes."""
     url = observed.public_urls(deployed).get("keystone")
     if url is None or "admin_password" not in secrets:
-        return None
+        return None, {}
     with admin(url, secrets) as overcloud:
-        return _public_endpoints(overcloud) if cloud.serves(overcloud) else None
+        if not cloud.serves(overcloud):
+            return None, {}
+        return _public_endpoints(overcloud), _machines(overcloud, deployed)
 
 
 def _public_endpoints(overcloud: Connection) -> dict[str, str] | None:
@@ -339,6 +344,21 @@ def _public_endpoints(overcloud: Connection) -> dict[str, str] | None:
     except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
         log.debug(f"the overcloud's Keystone: {exc}")
         return None
+
+
+def _machines(
+    overcloud: Connection, deployed: collections.abc.Mapping[str, observed.Deployed]
+) -> dict[str, tuple[str, ...]]:
+    """The machines that run, by the instance that is their compute node; nothing without a Nova."""
+    if not any("nova-compute" in one.services for one in deployed.values()):
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    try:
+        for server in overcloud.compute.servers(all_projects=True, status="ACTIVE"):
+            found[server.compute_host] = (*found.get(server.compute_host, ()), server.name)
+    except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
+        log.debug(f"the overcloud's Nova: {exc}")
+    return found
 
 
 @contextlib.contextmanager

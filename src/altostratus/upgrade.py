@@ -21,7 +21,8 @@ class Rollout:
     """Changes of images, and the plan that an overcloud has with all of them.
 
     ``moved`` are the schemas that new software will change, ``lost`` the copies of databases that
-    come back with an image of before, by instance.
+    come back with an image of before, ``carrying`` the machines that keep their compute node from
+    changing, by instance.
     """
 
     overcloud: Overcloud
@@ -32,6 +33,7 @@ class Rollout:
     lost: collections.abc.Mapping[str, tuple[schemas.Copy, ...]] = dataclasses.field(
         default_factory=dict
     )
+    carrying: rollout.Machines = dataclasses.field(default_factory=dict)
 
     @property
     def instances(self) -> schemas.Instances:
@@ -40,11 +42,14 @@ class Rollout:
 
 
 def prepare_upgrade(
-    overcloud: Overcloud, document: Document, only: collections.abc.Collection[str]
+    overcloud: Overcloud,
+    document: Document,
+    only: collections.abc.Collection[str],
+    stopping: collections.abc.Collection[str] = (),
 ) -> Rollout:
     """Find which instances have other images than today's; changes nothing.
 
-    Raises :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
+    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
     whose last upgrade is not finished.
     """
     target = _target(overcloud, document)
@@ -52,7 +57,10 @@ def prepare_upgrade(
     before = rollout.running(target.observed, wanted)
     found = rollout.differing(overcloud, before, wanted, only)
     rollout.refuse_older(found)
-    return Rollout(overcloud, document, target, found, _moved(overcloud, target, found))
+    carrying = rollout.carrying(found, target.observed, stopping)
+    found = rollout.without(found, carrying)
+    moved = _moved(overcloud, target, found)
+    return Rollout(overcloud, document, target, found, moved, carrying=carrying)
 
 
 def prepare_rollback(
@@ -61,10 +69,11 @@ def prepare_rollback(
     only: collections.abc.Collection[str],
     when: str | None,
     accepted: collections.abc.Collection[str] = (),
+    stopping: collections.abc.Collection[str] = (),
 ) -> Rollout:
     """Find which instances had other images before, or at a moment; changes nothing.
 
-    Raises :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
+    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
     would be lost of instances that are not ``accepted``.
     """
     target = _target(overcloud, document)
@@ -72,10 +81,12 @@ def prepare_rollback(
     entries = survey.deployments(target.undercloud, overcloud.name)
     after = rollout.earlier(entries, before, when)
     found = rollout.differing(overcloud, before, after, only)
+    carrying = rollout.carrying(found, target.observed, stopping)
+    found = rollout.without(found, carrying)
     _refuse_missing(rollout.missing(found, target.observed))
     lost = _lost(schemas.Instances(overcloud, target.observed), found)
     _refuse_loss(lost, accepted)
-    return Rollout(overcloud, document, target, found[::-1], lost=lost)
+    return Rollout(overcloud, document, target, found[::-1], lost=lost, carrying=carrying)
 
 
 def execute(wanted: Rollout) -> None:
@@ -186,7 +197,7 @@ def _care_for_data(wanted: Rollout, change: Change) -> None:
 
 
 def _target(overcloud: Overcloud, document: Document) -> Deployment:
-    target = deploy.prepare(overcloud, document, may_change_release=True)
+    target = deploy.prepare(overcloud, document, is_rollout=True)
     if target.observed.stack is None:
         raise errors.Error(
             f"there is no overcloud {overcloud.name}",
@@ -236,6 +247,6 @@ def _is_brought_back(wanted: Rollout, change: Change) -> bool:
 
 def _deploy_with(wanted: Rollout, instance: str, image: Image) -> None:
     deployment = deploy.prepare(
-        wanted.overcloud, wanted.document, {instance: image}, may_change_release=True
+        wanted.overcloud, wanted.document, {instance: image}, is_rollout=True
     )
     deploy.execute(deployment)

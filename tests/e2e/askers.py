@@ -2,47 +2,38 @@
 
 import collections.abc
 import contextlib
-import threading
 import time
 import urllib.parse
 
 import requests
 
 from altostratus import credentials
+from tests.e2e import clients
 
 INTERVAL_S = 0.1
 # Clients of OpenStack wait for a minute.
 REQUEST_S = 60
 
 
-class Asker:
+class Asker(clients.Client):
     """One client of one service: how long each answer took that was one, and what else it was told."""
 
     def __init__(self, url: str, authority: str | bool) -> None:
+        super().__init__(INTERVAL_S)
         self.waits_s: list[float] = []
         self.failures: list[str] = []
         self._url = url
         self._authority = authority
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        while not self._done.wait(INTERVAL_S):
-            start = time.monotonic()
-            try:
-                # A connection for each, as programs have that run once.
-                answer = requests.get(self._url, timeout=REQUEST_S, verify=self._authority)
-                answer.raise_for_status()
-                self.waits_s.append(time.monotonic() - start)
-            except requests.RequestException as exc:
-                self.failures.append(str(exc))
+    def ask(self) -> None:
+        start = time.monotonic()
+        try:
+            # A connection for each, as programs have that run once.
+            answer = requests.get(self._url, timeout=REQUEST_S, verify=self._authority)
+            answer.raise_for_status()
+            self.waits_s.append(time.monotonic() - start)
+        except requests.RequestException as exc:
+            self.failures.append(str(exc))
 
 
 @contextlib.contextmanager
@@ -55,10 +46,5 @@ def asking(endpoints: dict[str, str]) -> collections.abc.Iterator[dict[str, Aske
         # The dashboard's start page is a redirection to a log-in.
         if name != "horizon"
     }
-    for asker in askers.values():
-        asker.start()
-    try:
+    with clients.at_work(askers.values()):
         yield askers
-    finally:
-        for asker in askers.values():
-            asker.stop()

@@ -13,13 +13,15 @@ import pytest
 import websocket
 
 from altostratus import cloud, credentials, glance, guest, machine, reach, spec, tempest
+from altostratus.errors import Exit
 from altostratus.model import Network
-from tests.e2e import clouds
+from tests.e2e import checkout, clouds
 
 FILE = clouds.ROOT / "examples/compute.yaml"
 NAME = "e2e"
 PRIVATE = "10.20.30.0/24"
 BOOT_S = 300
+BOOTED = "cat /proc/sys/kernel/random/boot_id"
 TEMPEST_S = 2400
 
 pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("compute")]
@@ -52,12 +54,30 @@ def test_machine_is_reached_through_a_router(tmp_path: pathlib.Path) -> None:
     wait_for(lambda: ssh(address, tmp_path / "key", "hostname") == f"{NAME}\n")
     fixed = ssh(address, tmp_path / "key", "ip -4 -o addr show")
     assert "10.20.30." in fixed and address not in fixed
+    assert_node_changes_only_with_its_machine(tmp_path, address)
     remove(connection)
 
 
 def test_tempest_passes() -> None:
     done = clouds.altostratus("overcloud", "verify", "--tempest", str(FILE), timeout_s=TEMPEST_S)
     assert "tests passed" in done.stdout
+
+
+def assert_node_changes_only_with_its_machine(folder: pathlib.Path, address: str) -> None:
+    """An upgrade leaves the machine's node as it is; told to stop it, it brings the machine back."""
+    new = checkout.with_new_elements(folder / "new", "nova-compute")
+    booted = ssh(address, folder / "key", BOOTED)
+    assert booted
+    with checkout.started(new, "overcloud", "plan", str(FILE)) as program:
+        _, refused = program.communicate(timeout=clouds.COMMAND_S)
+    assert program.returncode == Exit.FINDINGS
+    assert f"machines that run there would stop: {NAME}" in refused
+    said = checkout.run(new, "overcloud", "upgrade", str(FILE))
+    assert "compute stays as it is: machines run there" in said
+    assert ssh(address, folder / "key", BOOTED) == booted
+    checkout.run(new, "overcloud", "upgrade", "--stop-machines", "compute", str(FILE))
+    assert clouds.in_instance("compute", f"cat /{checkout.NEW_FILE}") == "nova-compute\n"
+    wait_for(lambda: ssh(address, folder / "key", BOOTED) not in ("", booted))
 
 
 def provider_network() -> Network:

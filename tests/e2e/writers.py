@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import itertools
 import secrets
-import threading
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ import keystoneauth1.session
 import requests
 
 from altostratus import credentials
+from tests.e2e import clients
 
 INTERVAL_S = 0.5
 REQUEST_S = 5
@@ -53,10 +53,11 @@ KINDS = {
 }
 
 
-class Writer:
+class Writer(clients.Client):
     """One client of one service; ``accepted`` are the names that it said it had written, and when."""
 
     def __init__(self, service: str, url: str, token: str, authority: str | bool) -> None:
+        super().__init__(INTERVAL_S)
         self.kind = KINDS[service]
         self.url = url.rstrip("/")
         self.accepted: dict[str, float] = {}
@@ -65,15 +66,19 @@ class Writer:
         self._session.headers.update({"X-Auth-Token": token, **HEADERS})
         # Said with each request: a session's word gives way to the environment's.
         self._authority = authority
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._write)
+        self._numbers = itertools.count()
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._done.set()
-        self._thread.join()
+    def ask(self) -> None:
+        name = f"CUSTOM_{self._series}_{next(self._numbers)}"
+        with contextlib.suppress(requests.RequestException):
+            answer = self._session.post(
+                f"{self.url}{self.kind.path}",
+                json=self.kind.body(name),
+                timeout=REQUEST_S,
+                verify=self._authority,
+            )
+            answer.raise_for_status()
+            self.accepted[name] = time.monotonic()
 
     def longest_pause_s(self) -> float:
         """The longest time between two things that were accepted."""
@@ -88,21 +93,6 @@ class Writer:
         answer.raise_for_status()
         return self.accepted.keys() - {one["name"] for one in answer.json()[self.kind.key]}
 
-    def _write(self) -> None:
-        for number in itertools.count():
-            if self._done.wait(INTERVAL_S):
-                return
-            name = f"CUSTOM_{self._series}_{number}"
-            with contextlib.suppress(requests.RequestException):
-                answer = self._session.post(
-                    f"{self.url}{self.kind.path}",
-                    json=self.kind.body(name),
-                    timeout=REQUEST_S,
-                    verify=self._authority,
-                )
-                answer.raise_for_status()
-                self.accepted[name] = time.monotonic()
-
 
 @contextlib.contextmanager
 def writing(endpoints: dict[str, str]) -> collections.abc.Iterator[dict[str, Writer]]:
@@ -114,13 +104,8 @@ def writing(endpoints: dict[str, str]) -> collections.abc.Iterator[dict[str, Wri
         name: Writer(name, endpoints[name], _token(entry), entry.get("cacert") or True)
         for name in sorted(known)
     }
-    for writer in writers.values():
-        writer.start()
-    try:
+    with clients.at_work(writers.values()):
         yield writers
-    finally:
-        for writer in writers.values():
-            writer.stop()
 
 
 def _token(entry: dict[str, Any]) -> str:

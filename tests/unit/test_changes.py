@@ -7,7 +7,7 @@ import pathlib
 
 import pytest
 
-from altostratus import changes, hypervisors, plan, spec
+from altostratus import changes, check, hypervisors, plan, spec, yamlfile
 from altostratus.changes import Action
 from altostratus.observed import Observed
 from tests.unit import golden
@@ -101,3 +101,13 @@ def test_changes_of_a_stack_are_told_in_one_line() -> None:
     assert changes.in_words(found) == (
         "cache is new; the configuration of images; queue is ERROR and never ran"
     )
+
+
+def test_machines_that_would_stop_speak_against_a_rebuild() -> None:
+    seen = dataclasses.replace(with_stack(identity="of-before"), machines={"identity": ("web",)})
+    document = yamlfile.parse(_FILE.read_text(), "quickstart.yaml")
+    found = golden.make_plan(_DEMO, seen).changes
+    (finding,) = check.check_stopped(found, seen, document)
+    assert "machines that run there would stop: web" in finding.message
+    down = with_server(seen, "identity", answers=False)
+    assert check.check_stopped(golden.make_plan(_DEMO, down).changes, down, document) == ()

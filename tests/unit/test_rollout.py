@@ -1,6 +1,7 @@
 """Upgrade and rollback: which instances change, in which order, and what is said of a failure."""
 
 import contextlib
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -58,7 +59,7 @@ def entry(minute: int, images: dict[str, Image]) -> history.Entry:
 def test_those_that_others_need_change_first() -> None:
     found = rollout.differing(_DEMO, all_on("old"), all_on("new", images="old"))
     assert [change.instance for change in found] == ["database", "identity"]
-    assert rollout.to_text(_DEMO, found) == (
+    assert rollout.to_text(_DEMO, found, {}) == (
         "Overcloud demo: 2 to change, one after the other\n"
         "  database  altostratus-some  old -> new  2026.2  down for about 8 s on lxc\n"
         "  identity  altostratus-some  old -> new  2026.2  down for about 7 s on docker\n"
@@ -67,7 +68,7 @@ def test_those_that_others_need_change_first() -> None:
 
 def test_release_is_said_and_goes_on_alone() -> None:
     found = rollout.differing(_DEMO, {**all_on("new"), "identity": old("old")}, all_on("new"))
-    assert rollout.to_text(_DEMO, found).count("  2026.1 -> 2026.2  ") == 1
+    assert rollout.to_text(_DEMO, found, {}).count("  2026.1 -> 2026.2  ") == 1
     rollout.refuse_older(found)
     back = rollout.differing(_DEMO, all_on("new"), {**all_on("new"), "identity": old("old")})
     with pytest.raises(
@@ -80,10 +81,31 @@ def test_release_is_said_and_goes_on_alone() -> None:
 def test_only_those_that_are_asked_for_change() -> None:
     found = rollout.differing(_DEMO, all_on("old"), all_on("new"), ("images",))
     assert [change.instance for change in found] == ["images"]
-    assert "Nothing to do" in rollout.to_text(_DEMO, ())
+    assert "Nothing to do" in rollout.to_text(_DEMO, (), {})
     with pytest.raises(errors.Error, match="no instance 'imags'") as caught:
         rollout.differing(_DEMO, all_on("old"), all_on("new"), ("imags",))
     assert "did you mean 'images'" in str(caught.value.hint)
+
+
+def test_compute_node_stays_as_it_is_while_machines_run_on_it() -> None:
+    found = rollout.differing(_DEMO, all_on("old"), all_on("new", images="old"))
+    servers = tuple(Server(name, name, "ACTIVE", answers=name != "database") for name in _NAMES)
+    observed = dataclasses.replace(
+        golden.empty_undercloud(),
+        servers=servers,
+        machines={"identity": ("a", "b"), "images": ("c",), "database": ("d",)},
+    )
+    # That of "images" does not change, and "database" is down with all that it carried.
+    carrying = rollout.carrying(found, observed, ())
+    assert carrying == {"identity": ("a", "b")}
+    left = rollout.without(found, carrying)
+    assert [change.instance for change in left] == ["database"]
+    said = rollout.to_text(_DEMO, left, carrying)
+    assert "identity stays as it is: machines run there (a, b)" in said
+    assert "--stop-machines identity" in said
+    assert rollout.carrying(found, observed, ("identity",)) == {}
+    with pytest.raises(errors.Error, match="no instance 'identiti'"):
+        rollout.carrying(found, observed, ("identiti",))
 
 
 def test_way_back_is_to_the_last_other_image_of_each() -> None:
@@ -120,7 +142,7 @@ class Cloud:
         self.databases = databases.Databases({"keystone": "identity", "glance": "images"})
 
     def prepare(
-        self, overcloud: Any, document: Any, alone: Any = None, *, may_change_release: bool
+        self, overcloud: Any, document: Any, alone: Any = None, *, is_rollout: bool
     ) -> Deployment:
         instances = {
             found.name: Deployed(
