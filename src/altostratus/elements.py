@@ -1,5 +1,6 @@
 """Elements, ours and diskimage-builder's: what a root that is made of some of them depends on."""
 
+import functools
 import hashlib
 import logging
 import pathlib
@@ -14,6 +15,8 @@ logging.getLogger(element_dependencies.__name__).setLevel(logging.ERROR)
 _IGNORED = {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", "build", "tests"}
 
 
+# Every image of a plan is made from some of the same; what one run reads of them, it reads once.
+@functools.cache
 def inputs(names: tuple[str, ...], repository: pathlib.Path) -> dict[str, object]:
     """The files of these elements, of those they depend on, and of what they copy, by digests."""
     ours = (repository / "elements").resolve()
