@@ -13,6 +13,7 @@ import openstack
 
 from altostratus import (
     addresses,
+    administrator,
     catalog,
     certificates,
     check,
@@ -278,7 +279,7 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     entries = metadata.overcloud_catalog(overcloud, assigned, deployment.secrets)
     url = plan.auth_url(overcloud, assigned)
     assert url is not None, "a catalogue needs a Keystone"
-    with survey.admin(url, deployment.secrets) as admin:
+    with administrator.connected(url, deployment.secrets) as admin:
 
         def letting_in() -> tuple[bool | None, str]:
             if cloud.serves(admin) and cloud.lets_in(admin):

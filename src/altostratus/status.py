@@ -10,6 +10,7 @@ from typing import Any
 import openstack
 
 from altostratus import (
+    administrator,
     certificates,
     cloud,
     credentials,
@@ -284,7 +285,7 @@ def _answers(found: survey.Survey) -> dict[str, bool]:
     if "keystone" not in urls or not found.secrets:
         return {}
     with (
-        survey.admin(urls["keystone"], found.secrets) as overcloud,
+        administrator.connected(urls["keystone"], found.secrets) as overcloud,
         concurrent.futures.ThreadPoolExecutor(max_workers=len(urls)) as pool,
     ):
         answers = pool.map(functools.partial(cloud.serves, overcloud), urls.values())

@@ -2,21 +2,18 @@
 
 import collections.abc
 import concurrent.futures
-import contextlib
 import dataclasses
 import ipaddress
 import json
 import socket
-import tempfile
 from typing import Any
 
-import keystoneauth1.exceptions
 import openstack
 import openstack.exceptions
 
 from altostratus import (
+    administrator,
     certificates,
-    cloud,
     credentials,
     drift,
     errors,
@@ -31,7 +28,6 @@ from altostratus import (
     releases,
     rollout,
     run,
-    sections,
     stack,
 )
 from altostratus.model import CONTROL, Hypervisor, Overcloud
@@ -42,7 +38,6 @@ IMAGE_DIGEST = "altostratus:digest"
 _NETWORK_OWNER = f"{OWNER}:overcloud="
 _SSH_PORT = 22
 _ANSWER_S = 3.0
-_OVERCLOUD_TIMEOUT_S = 10
 
 Connection = openstack.connection.Connection
 
@@ -57,36 +52,47 @@ class Survey:
 
 def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     """Observe everything that matters to one overcloud."""
-    found = find_stack(undercloud, overcloud.name)
-    secrets: dict[str, str] = _outputs(found).get(stack.OUTPUT_SECRETS) or {} if found else {}
-    log.hide(secrets.values())
-    described = _stack(found) if found else None
-    known = described.instances if described else {}
-    servers = list(_own_servers(undercloud, overcloud.name))
-    found_networks = tuple(networks(undercloud))
-    specs = image_specs(overcloud)
-    entry = credentials.read("overcloud")
-    endpoints, machines = _said(known, secrets)
-    seen = observed.Observed(
-        control=_control(undercloud),
-        stack=described,
-        servers=_servers(overcloud.name, servers, known),
-        images=glance_images(undercloud),
-        built=frozenset(
-            imagespec.digest(one) for one in specs.values() if images.path(one).exists()
-        ),
-        networks=found_networks,
-        flavors=frozenset(flavor.name for flavor in flavors(undercloud)),
-        has_keypair=undercloud.compute.find_keypair(stack.keypair(overcloud.name)) is not None,
-        providers=providers(undercloud, servers),
-        machine_networks=machine_networks(),
-        endpoints=endpoints,
-        machines=machines,
-        credentials=_credentials_digest(entry) if entry else None,
-        certificates=certificates.described(secrets),
-        authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
-    )
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # Most of the time is spent waiting for answers: what needs no other is asked at once.
+        asked_stack = pool.submit(find_stack, undercloud, overcloud.name)
+        asked_servers = pool.submit(lambda: list(_own_servers(undercloud, overcloud.name)))
+        control = pool.submit(_control, undercloud)
+        loaded = pool.submit(glance_images, undercloud)
+        found_networks = pool.submit(lambda: tuple(networks(undercloud)))
+        shapes = pool.submit(lambda: frozenset(one.name for one in flavors(undercloud)))
+        pair = pool.submit(undercloud.compute.find_keypair, stack.keypair(overcloud.name))
+        found, servers = asked_stack.result(), asked_servers.result()
+        shares = pool.submit(providers, undercloud, servers)
+        secrets: dict[str, str] = _outputs(found).get(stack.OUTPUT_SECRETS) or {} if found else {}
+        log.hide(secrets.values())
+        described = _stack(found) if found else None
+        known = described.instances if described else {}
+        said = pool.submit(administrator.read, known, secrets)
+        entry = credentials.read("overcloud")
+        seen = observed.Observed(
+            control=control.result(),
+            stack=described,
+            servers=_servers(overcloud.name, servers, known),
+            images=loaded.result(),
+            built=_built(overcloud),
+            networks=found_networks.result(),
+            flavors=shapes.result(),
+            has_keypair=pair.result() is not None,
+            providers=shares.result(),
+            machine_networks=machine_networks(),
+            endpoints=said.result().endpoints,
+            machines=said.result().machines,
+            credentials=_credentials_digest(entry) if entry else None,
+            certificates=certificates.described(secrets),
+            authority=credentials.trusted(credentials.read("undercloud") or {}) or "",
+        )
     return Survey(seen, secrets)
+
+
+def _built(overcloud: Overcloud) -> frozenset[str]:
+    """The digests of the overcloud's images that are in the cache."""
+    specs = image_specs(overcloud).values()
+    return frozenset(imagespec.digest(one) for one in specs if images.path(one).exists())
 
 
 def find_stack(undercloud: Connection, name: str) -> Any:
@@ -315,75 +321,6 @@ def machine_networks() -> tuple[observed.MachineNetwork, ...]:
         for route in routes
         if route["dst"] != "default"
     )
-
-
-def _said(
-    deployed: collections.abc.Mapping[str, observed.Deployed],
-    secrets: collections.abc.Mapping[str, str],
-) -> tuple[dict[str, str] | None, dict[str, tuple[str, ...]]]:
-    """What the overcloud itself says: its public endpoints, or None if its Keystone does not answer,
-    and the machines on its compute nodes."""
-    url = observed.public_urls(deployed).get("keystone")
-    if url is None or "admin_password" not in secrets:
-        return None, {}
-    with admin(url, secrets) as overcloud:
-        if not cloud.serves(overcloud):
-            return None, {}
-        return _public_endpoints(overcloud), _machines(overcloud, deployed)
-
-
-def _public_endpoints(overcloud: Connection) -> dict[str, str] | None:
-    try:
-        identity_api: Any = overcloud.identity
-        names = {service.id: service.name for service in identity_api.services()}
-        return {
-            names[endpoint.service_id]: endpoint.url
-            for endpoint in identity_api.endpoints(interface="public")
-            if endpoint.service_id in names
-        }
-    except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
-        log.debug(f"the overcloud's Keystone: {exc}")
-        return None
-
-
-def _machines(
-    overcloud: Connection, deployed: collections.abc.Mapping[str, observed.Deployed]
-) -> dict[str, tuple[str, ...]]:
-    """The machines that run, by the instance that is their compute node; nothing without a Nova."""
-    if not any("nova-compute" in one.services for one in deployed.values()):
-        return {}
-    found: dict[str, tuple[str, ...]] = {}
-    try:
-        for server in overcloud.compute.servers(all_projects=True, status="ACTIVE"):
-            found[server.compute_host] = (*found.get(server.compute_host, ()), server.name)
-    except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
-        log.debug(f"the overcloud's Nova: {exc}")
-    return found
-
-
-@contextlib.contextmanager
-def admin(
-    auth_url: str, secrets: collections.abc.Mapping[str, str]
-) -> collections.abc.Iterator[Connection]:
-    """A connection as an overcloud's administrator, without an entry in clouds.yaml."""
-    authority = certificates.trusted(secrets)
-    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
-        file.write(authority or "")
-        file.flush()
-        yield openstack.connection.Connection(
-            auth={
-                "auth_url": auth_url,
-                "username": "admin",
-                "password": secrets["admin_password"],
-                "project_name": "admin",
-                "user_domain_name": "Default",
-                "project_domain_name": "Default",
-            },
-            region_name=sections.REGION,
-            identity_api_version="3",
-            api_timeout=_OVERCLOUD_TIMEOUT_S,
-            cacert=file.name if authority else None,
-        )
 
 
 def _credentials_digest(entry: dict[str, Any]) -> str:

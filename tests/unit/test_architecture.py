@@ -34,6 +34,7 @@ _LAYERS = (
     },
     {
         "baremetal",
+        "administrator",
         "baseline",
         "dashboard",
         "drift",
