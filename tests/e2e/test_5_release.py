@@ -22,6 +22,13 @@ INSTANCES = {
     "heat": "orchestration",
 }
 LONGEST_PAUSE_S = 60
+# Most of it in no time, the rest to the last block.
+FILL = """
+free=$(($(stat --file-system --format '%f * %S' /mnt/state) - 64 * 1024 * 1024))
+fallocate --length "$free" /mnt/state/filled
+dd if=/dev/zero of=/mnt/state/filled bs=64K oflag=append conv=notrunc 2>/dev/null || true
+sync
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +65,8 @@ def test_deploying_brings_no_other_release(after: str) -> None:
 
 def test_full_disk_stops_an_upgrade_before_anything_changes(after: str) -> None:
     server = clouds.openstack("undercloud", "server", "show", "demo-identity")
-    # What is kept for root counts: it is root that copies.
-    free = "$(($(stat --file-system --format '%f * %S' /mnt/state) - 4096))"
-    clouds.in_instance("database", f"fallocate --length {free} /mnt/state/filled")
     try:
+        clouds.in_instance("database", FILL)
         refused = clouds.altostratus(
             "overcloud", "upgrade", "--only", "identity", after, ok=False, timeout_s=clouds.DEPLOY_S
         )

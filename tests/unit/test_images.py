@@ -13,13 +13,12 @@ import tarfile
 
 import pytest
 
-from altostratus import archive, elements, glance, images, imagespec, releases, rootfs, workers
+from altostratus import archive, glance, images, imagespec, releases, rootfs, workers
 
 
 @pytest.fixture
-def repository(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+def repository(tmp_path: pathlib.Path) -> pathlib.Path:
     """A copy of what image digests depend on, to be changed at will."""
-    monkeypatch.setattr(elements, "inputs", elements.inputs.__wrapped__)
     copy = tmp_path / "repository"
     for folder in ("elements", "releases", "nova-driver", "src"):
         if (rootfs.REPOSITORY / folder).exists():
