@@ -36,6 +36,8 @@ _LAYERS = (
         "baremetal",
         "administrator",
         "baseline",
+        "metalnode",
+        "metalproviders",
         "dashboard",
         "drift",
         "glance",
