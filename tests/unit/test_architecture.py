@@ -38,6 +38,7 @@ _LAYERS = (
         "baseline",
         "metalnode",
         "metalproviders",
+        "provision",
         "dashboard",
         "drift",
         "glance",
