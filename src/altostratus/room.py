@@ -170,7 +170,9 @@ def _refusals(instance: Instance, provider: Provider) -> Lacks:
 
 
 def repair(provider: Provider) -> str:
-    """The command that has a compute process take instances again."""
+    """The command that has a compute process, or a machine, take instances again."""
+    if not hypervisors.entry(provider.hypervisor).has_share:
+        return f"./altostratus node provide {provider.name}"
     if provider.is_disabled:
         return (
             "openstack --os-cloud undercloud compute service set --enable"
