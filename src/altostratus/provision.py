@@ -15,12 +15,15 @@ Connection = openstack.connection.Connection
 
 _MANAGE_S = 180
 _CLEAN_S = 2400
+_POWER_S = 120
 # Nova looks at Ironic's nodes once a minute.
 _OFFERED_S = 300
 _AT_ONCE = 8
-_UNMANAGED = ("enroll", "clean failed", "inspect failed")
+_CLEAN_FAILED = "clean failed"
+_UNMANAGED = ("enroll", _CLEAN_FAILED, "inspect failed")
 # What Ironic calls its own reason for maintenance, which is over when the node is managed again.
 _CLEAN_FAILURE = "clean failure"
+_AGAIN = "./altostratus node provide "
 _BY_HAND = "openstack --os-cloud undercloud baremetal node maintenance unset {}"
 
 
@@ -76,6 +79,9 @@ def _refuse(node: Any) -> None:
 def _manage(metal: Any, node: Any) -> Any:
     if node.is_maintenance:
         metal.unset_node_maintenance(node)
+    if node.provision_state == _CLEAN_FAILED:
+        # The agent of the time before still runs, and Ironic takes nothing from it any more.
+        metal.set_node_power_state(node, "power off", wait=True, timeout=_POWER_S)
     if node.provision_state in _UNMANAGED:
         with log.step(f"reach the BMC of {node.name}") as step:
             node = metalnode.change(metal, node, "manage", _MANAGE_S, step)
@@ -140,9 +146,11 @@ def _clean(metal: Any, node: Any) -> Any:
     with log.step(f"clean {node.name}") as step:
         node = metalnode.change(metal, node, "provide", _CLEAN_S, step)
     if node.provision_state != "available":
-        raise metalnode.failure(
-            node, "the cleaning failed", node.last_error or "no reason is given"
+        said = node.last_error or "no reason is given"
+        hint = (
+            f"./altostratus undercloud shell journalctl -u ironic, and again: {_AGAIN}{node.name}"
         )
+        raise metalnode.failure(node, "the cleaning failed", said, hint)
     return node
 
 

@@ -96,6 +96,10 @@ class FakeIronic:
         verbs = {"manage": self._manage, "inspect": self._inspect, "provide": self._clean}
         verbs[verb](self.all[node.id])
 
+    def set_node_power_state(self, node: Any, wanted: str, **_: Any) -> None:
+        self.writes += 1
+        self.all[node.id].power_state = wanted
+
     def unset_node_maintenance(self, node: Any) -> None:
         self.writes += 1
         self.all[node.id].is_maintenance = False
@@ -107,16 +111,20 @@ class FakeIronic:
         elif self.bmcs[info["redfish_address"]] != info["redfish_password"]:
             node.last_error = REFUSED
         else:
-            node.provision_state, node.power_state = "manageable", "power off"
+            node.provision_state = "manageable"
+            node.power_state = node.power_state or "power off"
             node.target_provision_state = None
 
     def _clean(self, node: Any) -> None:
         assert node.provision_state == "manageable"
-        if self.clean_error is None:
+        # One that runs has an agent whose token is no longer known.
+        said = "it is silent" if node.power_state == "power on" else self.clean_error
+        node.power_state = "power on" if said else "power off"
+        if said is None:
             node.provision_state = "available"
             return
         node.provision_state, node.target_provision_state = "clean failed", "available"
-        node.last_error = node.maintenance_reason = self.clean_error
+        node.last_error = node.maintenance_reason = said
         node.is_maintenance, node.fault = True, "clean failure"
 
     def _inspect(self, node: Any) -> None:
