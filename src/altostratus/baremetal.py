@@ -10,36 +10,23 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import re
 from typing import Any
 
 import openstack
 import openstack.exceptions
 
-from altostratus import cloud, errors, hypervisors, log, model
+from altostratus import cloud, errors, hypervisors, log, metalnode, model
 from altostratus.nodesfile import Wanted
 
 Connection = openstack.connection.Connection
 
 DRIVER = "redfish"
-RESOURCE_CLASS = "baremetal"
 # What a node was enrolled with, so that the same again changes nothing: no password, no plain hash.
 _DIGEST = "altostratus:credentials"
 _VERIFY_S = 180
 _FORGET_S = 120
 _INSPECT_S = 300
 _BOOT_S = 1800
-# Booting and deploying are checked with an image, which a machine without an instance has not.
-_NEEDED = ("inspect", "management", "network", "power")
-# What Ironic's message means, the first that fits.
-_CAUSES = (
-    (r"returned code 401|[Aa]ccess ?[Ee]rror|[Ii]ncorrect username|Unauthorized",
-     "it refuses the user or the password"),
-    (r"certificate verify failed|CERTIFICATE_VERIFY", "its certificate is not trusted"),
-    (r"returned code 404|Resource \S+ not found", "it has no such system"),
-    (r"Unable to connect|Connection ?Error|Max retries|timed? ?out|No route to host|refused",
-     "it cannot be reached from the undercloud"),
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,16 +90,13 @@ def inspect(connection: Connection, name: str, *, by_agent: bool = False) -> Nod
     Raises :class:`errors.Error` that names the node, its BMC and the cause.
     """
     metal = connection.baremetal
-    node = _find(metal, name)
-    _validate(metal, node)
-    interface = "agent" if by_agent else DRIVER
-    if node.inspect_interface != interface:
-        node = metal.update_node(node, inspect_interface=interface)
-    with log.step(f"inspect {name}") as step:
-        node = _do(metal, node, "inspect", _BOOT_S if by_agent else _INSPECT_S, step)
-    if node.provision_state not in ("manageable", "available", "active"):
-        raise _failure(node, "the inspection failed", node.last_error or node.provision_state)
-    _place_nics(metal, node)
+    node = metalnode.find(metal, name)
+    metalnode.validate(metal, node)
+    # A machine that boots gets an address by the NIC that its BMC told of.
+    if not by_agent or not any(metal.ports(node_id=node.id)):
+        node = _inspect(metal, node, DRIVER, _INSPECT_S)
+    if by_agent:
+        node = _inspect(metal, node, "agent", _BOOT_S)
     return _node(metal, node)
 
 
@@ -130,6 +114,18 @@ def rows(nodes: collections.abc.Iterable[Node]) -> list[tuple[str, ...]]:
     """Machines as they are shown, with a heading."""
     heading = ("NAME", "STATE", "POWER", "ARCH", "MEMORY", "DISK", "MACS", "BMC", "TROUBLE")
     return [heading, *map(_row, nodes)]
+
+
+def _inspect(metal: Any, node: Any, interface: str, timeout_s: float) -> Any:
+    if node.inspect_interface != interface:
+        node = metal.update_node(node, inspect_interface=interface)
+    with log.step(f"inspect {node.name}") as step:
+        node = metalnode.change(metal, node, "inspect", timeout_s, step)
+    if node.provision_state not in ("manageable", "available", "active"):
+        said = node.last_error or node.provision_state
+        raise metalnode.failure(node, "the inspection failed", said)
+    _place_nics(metal, node)
+    return node
 
 
 def _row(node: Node) -> tuple[str, ...]:
@@ -192,7 +188,7 @@ def _refuse_known(
     metal: Any, wanted: collections.abc.Sequence[Wanted], there: dict[str, Any]
 ) -> None:
     """A BMC or a NIC that another node has already."""
-    bmcs = {_bmc(node): name for name, node in there.items()}
+    bmcs = {metalnode.bmc(node): name for name, node in there.items()}
     names = {node.id: name for name, node in there.items()}
     macs = {port.address: names.get(port.node_id, "?") for port in metal.ports(details=True)}
     for one in wanted:
@@ -213,7 +209,7 @@ def _create(metal: Any, one: Wanted, info: dict[str, Any]) -> Any:
         driver=DRIVER,
         driver_info=info,
         extra=_extra(one, info),
-        resource_class=RESOURCE_CLASS,
+        resource_class=hypervisors.RESOURCE_CLASS,
     )
     metal.add_node_trait(node, hypervisors.entry(hypervisors.BAREMETAL).trait)
     for mac in one.macs:
@@ -248,46 +244,11 @@ def _forget(metal: Any, node: Any) -> None:
 def _manage(metal: Any, node: Any, one: Wanted) -> None:
     with log.step(f"reach the BMC of {one.name}") as step:
         if node.provision_state not in ("enroll", "verifying"):
-            _validate(metal, node)
+            metalnode.validate(metal, node)
             return
-        node = _do(metal, node, "manage", _VERIFY_S, step)
+        node = metalnode.change(metal, node, "manage", _VERIFY_S, step)
     if node.provision_state != "manageable":
-        raise _failure(node, "it cannot be managed", node.last_error or "")
-
-
-def _do(metal: Any, node: Any, verb: str, timeout_s: float, step: log.Step) -> Any:
-    """Ask for a change of state, and wait until the node is in a state in which it stays."""
-    try:
-        metal.set_node_provision_state(node, verb)
-    except openstack.exceptions.ConflictException as exc:
-        raise _failure(node, f"it cannot {verb} now", str(exc)) from exc
-
-    def look() -> tuple[Any, str]:
-        found = metal.get_node(node.id)
-        state = str(found.provision_state)
-        # One that failed still has where it was to come to.
-        ended = not found.target_provision_state or state.endswith("failed")
-        return (found if ended else None), state
-
-    hint = f"openstack --os-cloud undercloud baremetal node show {node.name}"
-    what = f"node {node.name} (BMC {_bmc(node)}): {verb}"
-    return cloud.wait(what, look, timeout_s, hint=hint, step=step)
-
-
-def _validate(metal: Any, node: Any) -> None:
-    found = metal.validate_node(node, required=None)
-    wrong = {name: found[name].reason for name in _NEEDED if not found[name].result}
-    if wrong:
-        causes = "; ".join(f"{name}: {reason}" for name, reason in sorted(wrong.items()))
-        raise _failure(node, "Ironic cannot use it", causes)
-
-
-def _find(metal: Any, name: str) -> Any:
-    node = metal.find_node(name, details=True)
-    if node is None:
-        known = [one.name or one.id for one in metal.nodes()]
-        raise errors.Error(*errors.unknown("node", name, known))
-    return node
+        raise metalnode.failure(node, "it cannot be managed", node.last_error or "")
 
 
 def _node(metal: Any, node: Any) -> Node:
@@ -296,32 +257,14 @@ def _node(metal: Any, node: Any) -> Node:
 
 
 def _described(node: Any, macs: list[str]) -> Node:
-    trouble = node.maintenance_reason if node.is_maintenance else cause(node.last_error or "")
+    said = node.maintenance_reason if node.is_maintenance else node.last_error
     properties = node.properties or {}
     return Node(
         node.name or node.id,
-        _bmc(node),
+        metalnode.bmc(node),
         node.provision_state,
         node.power_state or "",
         properties,
         tuple(sorted(macs)),
-        trouble or "",
+        metalnode.cause(said or ""),
     )
-
-
-def _bmc(node: Any) -> str:
-    info = node.driver_info or {}
-    return f"{info.get('redfish_address', '')}{info.get('redfish_system_id', '')}"
-
-
-def _failure(node: Any, what: str, said: str) -> errors.Error:
-    return errors.Error(
-        f"node {node.name} (BMC {_bmc(node)}): {what}: {cause(said)}",
-        hint="look at what the undercloud says: ./altostratus undercloud shell journalctl -u ironic",
-    )
-
-
-def cause(said: str) -> str:
-    """What a message of Ironic's means, in a few words where it is known."""
-    known = next((words for pattern, words in _CAUSES if re.search(pattern, said)), None)
-    return known or " ".join(said.split())

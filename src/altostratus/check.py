@@ -2,7 +2,7 @@
 
 import collections.abc
 
-from altostratus import errors, releases, room, stack
+from altostratus import errors, hypervisors, releases, room, stack
 from altostratus.changes import Action, Change
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
@@ -163,11 +163,12 @@ def _capacity(overcloud: Overcloud, observed: Observed, document: Document) -> _
         providers = [found for found in observed.providers if found.hypervisor == hypervisor]
         if not providers:
             there = ", ".join(sorted({str(found.hypervisor) for found in observed.providers}))
-            yield document.finding(
-                ("instances", instances[0].name),
-                f"the undercloud has no hypervisor {hypervisor}",
-                f"it has: {there or 'none'}",
-            )
+            has = f"it has: {there or 'none'}"
+            message, hint = f"the undercloud has no hypervisor {hypervisor}", has
+            if not hypervisors.entry(hypervisor).has_share:
+                message = f"the undercloud offers no machine for {hypervisor}"
+                hint = f"./altostratus node import FILE, then node provide NAME...; {has}"
+            yield document.finding(("instances", instances[0].name), message, hint)
             continue
         yield from _idle(hypervisor, instances, providers, observed, document)
         for message, hint in room.lacks(hypervisor, instances, providers):

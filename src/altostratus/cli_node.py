@@ -4,7 +4,7 @@ import pathlib
 
 import click
 
-from altostratus import cli_file
+from altostratus import cli_file, errors
 
 
 @click.group()
@@ -42,7 +42,7 @@ def node_list() -> None:
 @click.option("--boot", is_flag=True, help="Boot them, and have them look at themselves.")
 def node_inspect(names: tuple[str, ...], boot: bool) -> None:
     """Find out what machines have, from their BMCs, and show it."""
-    from altostratus import baremetal, errors, table
+    from altostratus import baremetal, table
 
     connection = baremetal.connect()
     found, failed = [], []
@@ -53,6 +53,24 @@ def node_inspect(names: tuple[str, ...], boot: bool) -> None:
             failed.append(exc)
     if found:
         click.echo("\n".join(table.lines(baremetal.rows(found))))
+    _refuse(failed)
+
+
+@node.command("provide")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def node_provide(names: tuple[str, ...]) -> None:
+    """Make machines ready for instances: inspect those that are not known, clean them, and offer
+    them to Nova."""
+    from altostratus import baremetal, cloud, provision, table
+
+    connection = baremetal.connect()
+    failed = provision.provide(connection, cloud.connect("undercloud"), names)
+    found = [one for one in baremetal.listed(connection) if one.name in names]
+    click.echo("\n".join(table.lines(baremetal.rows(found))))
+    _refuse(failed)
+
+
+def _refuse(failed: list[errors.Error]) -> None:
     if failed:
         raise errors.Error("\n".join(one.message for one in failed), failed[0].hint)
 

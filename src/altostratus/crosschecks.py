@@ -27,6 +27,7 @@ def check(document: Document, hypervisor: str | None) -> list[errors.Finding]:
         *_vlans(document, networks),
         *_cidrs(document, networks, instances),
         *_repeated_services(document, instances),
+        *_repeated_instances(document, instances),
         *_missing_services(document, instances),
         *_instance_networks(document, networks, instances),
         *_bridged_networks(document, networks, instances),
@@ -72,7 +73,9 @@ def _cidrs(document: Document, networks: _Mappings, instances: _Mappings) -> _Fi
                 yield document.finding(location, message, "choose another")
         before[name] = cidr
         count = sum(
-            name in _networks_of(entry, networks, instances) for entry in instances.values()
+            len(members(one, entry))
+            for one, entry in instances.items()
+            if name in _networks_of(entry, networks, instances)
         )
         if count and cidr.num_addresses - _FIRST_HOST - 1 < count:
             message = f"{cidr} is too small for the {count} instances on it"
@@ -93,10 +96,36 @@ def _repeated_services(document: Document, instances: _Mappings) -> _Findings:
     first: dict[str, str] = {}
     for name, entry in instances.items():
         for index, service in enumerate(_words(entry, "services")):
-            if service in first:
+            if service in first and not _is_repeatable(service):
                 message = f"the service {service!r} is in the instance {first[service]!r} already"
                 yield document.finding(("instances", name, "services", index), message)
             first.setdefault(service, name)
+
+
+def _repeated_instances(document: Document, instances: _Mappings) -> _Findings:
+    for name, entry in instances.items():
+        if "count" not in entry:
+            continue
+        for index, service in enumerate(_words(entry, "services")):
+            if service in services.names() and not _is_repeatable(service):
+                message = f"{service} is in one instance, and {name!r} is several"
+                hint = "leave 'count' out, or give it an instance of its own"
+                yield document.finding(("instances", name, "services", index), message, hint)
+        for one in set(members(name, entry)) & instances.keys():
+            message = f"it is one of those of {name!r} already"
+            yield document.finding(("instances", one), message, "name it otherwise")
+
+
+def members(name: str, entry: collections.abc.Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the instances that an entry stands for."""
+    count = entry.get("count")
+    if not isinstance(count, int):
+        return (name,)
+    return tuple(f"{name}-{number}" for number in range(count))
+
+
+def _is_repeatable(service: str) -> bool:
+    return service in services.names() and services.get(service).is_repeatable
 
 
 def _missing_services(document: Document, instances: _Mappings) -> _Findings:

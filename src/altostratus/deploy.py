@@ -239,7 +239,7 @@ def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> 
         disk=instance.disk_gib,
         is_public=not instance.privileged,
     )
-    properties = hypervisors.entry(instance.hypervisor).flavor_properties
+    properties = hypervisors.flavor_properties(instance)
     if instance.privileged:
         properties |= {hypervisors.PRIVILEGED: "true"}
         compute.flavor_add_tenant_access(flavor, str(deployment.undercloud.current_project_id))

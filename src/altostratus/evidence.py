@@ -14,6 +14,7 @@ from altostratus import (
     cloud,
     errors,
     hypervisors,
+    metalproviders,
     placement,
     scheduling,
     stack,
@@ -56,7 +57,8 @@ def read(
     found = _find(connection, overcloud.name, instance.name)
     aggregates = tuple(_aggregates(connection))
     wanted = _demand(connection, instance, found)
-    processes = list(_processes(connection))
+    processes = list(_processes(connection, found))
+    names = {identity: process.provider.name for identity, process in processes}
     offered = placement.candidates(connection, scheduling.query(wanted, aggregates))
     return Facts(
         overcloud=overcloud.name,
@@ -67,7 +69,7 @@ def read(
         candidates=frozenset(
             process.provider.name for identity, process in processes if identity in offered
         ),
-        server=_server(connection, found) if found else None,
+        server=_server(connection, found, names) if found else None,
         record=_record(connection, found, written),
         is_deployed=instance.name in survey.deployed(connection, overcloud.name),
     )
@@ -96,7 +98,7 @@ def _demand(connection: Connection, instance: Instance, server: Any) -> Demand:
             instance.memory_mib,
             instance.vcpus,
             instance.disk_gib,
-            entry.flavor_properties,
+            hypervisors.flavor_properties(instance),
             entry.image_properties,
         )
     image = cloud.or_none(lambda: connection.image.get_image(server.image.id))
@@ -125,8 +127,11 @@ def _as_deployed(instance: Instance, server: Any) -> Instance:
     )
 
 
-def _processes(connection: Connection) -> collections.abc.Iterator[tuple[str, Process]]:
-    """The compute processes with the ids of their resource providers."""
+def _processes(
+    connection: Connection, server: Any
+) -> collections.abc.Iterator[tuple[str, Process]]:
+    """The compute processes with the ids of their resource providers: of a process with whole
+    machines each of these."""
     known = {one.name: one for one in placement.providers(connection)}
     services = {one.host: one for one in connection.compute.services(binary="nova-compute")}
     types = {
@@ -134,8 +139,16 @@ def _processes(connection: Connection) -> collections.abc.Iterator[tuple[str, Pr
         for one in connection.compute.hypervisors(details=True)
     }
     agents = {one.host: one for one in connection.network.agents(binary=_WIRES)}
+    machines = metalproviders.read(known.values(), services, {server.id} if server else ())
     for name in sorted({*known, *services}):
         provider = known.get(name, placement.ResourceProvider("", name))
+        if provider.id in machines:
+            machine, types_of = machines[provider.id], types.get(name, "")
+            yield (
+                provider.id,
+                Process(machine, machine.name, types_of, provider.traits, frozenset()),
+            )
+            continue
         hypervisor = _hypervisor(provider.traits, types.get(name, ""))
         node = name.removesuffix(f"-{hypervisor}")
         in_aggregates = placement.aggregates(connection, provider.id) if provider.id else ()
@@ -173,14 +186,15 @@ def _network_trouble(node: str, agent: Any) -> str | None:
     return None
 
 
-def _server(connection: Connection, found: Any) -> Server:
+def _server(connection: Connection, found: Any, names: collections.abc.Mapping[str, str]) -> Server:
+    """The server; ``names`` are those of whole machines, among others, by their ids."""
     ports = connection.network.ports(device_id=found.id)
     fault = (found.fault or {}).get("message")
     return Server(
         id=found.id,
         name=found.name,
         status=found.status,
-        host=found.compute_host or None,
+        host=names.get(found.hypervisor_hostname) or found.compute_host or None,
         failed_on=_failed_on(connection, found) if found.status == "ERROR" else None,
         fault=str(fault).strip() if fault else None,
         unbound=tuple(one.name for one in ports if one.binding_vif_type == _BINDING_FAILED),

@@ -7,7 +7,7 @@ from typing import Any
 import openstack
 import openstack.exceptions
 
-from altostratus import cloud, errors, heat, keypair, log, plan, room, stack, survey
+from altostratus import cloud, errors, heat, hypervisors, keypair, log, plan, room, stack, survey
 from altostratus.model import CONTROL, Instance
 from altostratus.observed import Provider
 
@@ -119,5 +119,5 @@ def no_host(instance: Instance, providers: tuple[Provider, ...]) -> Cause:
 
 
 def _compute_log(instance: Instance) -> str:
-    unit = f"nova-compute@{instance.hypervisor}"
+    unit = f"nova-compute@{hypervisors.process(instance.hypervisor)}"
     return f"./altostratus undercloud shell journalctl -u {unit} -n 50"

@@ -6,7 +6,7 @@ import enum
 import math
 
 from altostratus import errors
-from altostratus.model import Hypervisor, Overcloud, Share
+from altostratus.model import Hypervisor, Instance, Overcloud, Share
 
 _UNDERCLOUD_MEMORY_MIB = 6 * 1024
 _UNDERCLOUD_DISK_GIB = 16
@@ -31,6 +31,9 @@ class Privileges(enum.StrEnum):
 
 # Only administrators give flavors properties: what this one allows, users cannot take.
 PRIVILEGED = "altostratus:privileged"
+# Of Ironic's nodes; Placement has it in its own way of writing.
+RESOURCE_CLASS = "baremetal"
+_CAPABILITIES = ("altostratus_memory_mib", "altostratus_disk_gib")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class Entry:
     for how long an instance is down while it is rebuilt in place, as far as it was measured.
 
     ``process`` is what its compute process is called, if not like the hypervisor; it has a share
-    of its node unless ``has_share`` is false: its instances are elsewhere. Without a template no
+    of its node unless ``has_share`` is false: its instances have whole machines elsewhere, with
+    one NIC, by which all networks but the first come tagged. Without a template no
     instance of an overcloud can be deployed to it. Only the undercloud's file asks for one that
     is not ``by_default``.
     """
@@ -125,7 +129,10 @@ TABLE = {
         container_format="bare",
         trait="CUSTOM_HYPERVISOR_BAREMETAL",
         compute_driver="ironic.IronicDriver",
+        template="baremetal.yaml",
+        server="baremetal_server",
         process="ironic",
+        elements=("metal",),
         has_share=False,
         by_default=False,
         has_clock=True,
@@ -159,6 +166,39 @@ def of_type(hypervisor_type: str) -> Entry | None:
     return next((one for one in TABLE.values() if one.hypervisor_type == hypervisor_type), None)
 
 
+def flavor_properties(instance: Instance) -> dict[str, str]:
+    """What the flavor of an instance asks for: a whole machine is one of its class, and what the
+    instance needs of it is asked of its capabilities."""
+    found = entry(instance.hypervisor).flavor_properties
+    if entry(instance.hypervisor).has_share:
+        return found
+    size = node_capabilities(instance.memory_mib, disk_gib(instance))
+    return {
+        **found,
+        "resources:MEMORY_MB": "0",
+        "resources:DISK_GB": "0",
+        f"resources:{resource(instance.hypervisor)}": "1",
+        **{f"capabilities:{key}": f">= {value}" for key, value in size.items()},
+    }
+
+
+def resource(hypervisor: Hypervisor | str) -> str:
+    """What Placement calls the whole machines of a hypervisor that has such."""
+    assert not entry(hypervisor).has_share
+    return f"CUSTOM_{RESOURCE_CLASS.upper()}"
+
+
+def node_capabilities(memory_mib: int, disk_gib: int) -> dict[str, str]:
+    """The size of a machine as Nova's scheduler sees it: it sees nothing else of one."""
+    return dict(zip(_CAPABILITIES, (str(memory_mib), str(disk_gib)), strict=True))
+
+
+def disk_gib(instance: Instance) -> int:
+    """What an instance takes of the disk that it is given: with its state, if that is all it has."""
+    is_whole = not entry(instance.hypervisor).has_share
+    return instance.disk_gib + (instance.state_gib if is_whole else 0)
+
+
 def names() -> tuple[str, ...]:
     """The hypervisors that instances of overclouds can be deployed to."""
     return tuple(name for name, one in TABLE.items() if one.template)
@@ -185,9 +225,11 @@ Needs = collections.abc.Mapping[Hypervisor, Need]
 
 
 def needs(overcloud: Overcloud) -> dict[Hypervisor, Need]:
-    """What an overcloud takes of each hypervisor."""
+    """What an overcloud takes of each hypervisor that has a share of a node."""
     found: dict[Hypervisor, Need] = {}
     for instance in overcloud.instances:
+        if not entry(instance.hypervisor).has_share:
+            continue
         before = found.get(instance.hypervisor, Need())
         found[instance.hypervisor] = Need(
             before.memory_mib + instance.memory_mib, before.disk_gib + instance.disk_gib

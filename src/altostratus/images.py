@@ -202,7 +202,8 @@ def _build_root(spec: ImageSpec, target: pathlib.Path, below: layers.Root) -> No
 
 
 def _root_name(spec: ImageSpec) -> str:
-    return "+".join((*spec.services, *hypervisors.entry(spec.hypervisor).elements))
+    more = () if spec.is_ramdisk else hypervisors.entry(spec.hypervisor).elements
+    return "+".join((*spec.services, *more))
 
 
 def _python(spec: ImageSpec) -> workers.Part:

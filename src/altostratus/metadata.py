@@ -137,17 +137,40 @@ def instance(
         front=front,
         cache_host=internal.get(services.CACHE),
         consoles_url=endpoints.consoles_url(_placed(overcloud, addresses)),
+        is_machine=not hypervisors.entry(wanted.hypervisor).has_share,
     )
     tree = sections.make(cloud, wanted.services)
     if hypervisors.entry(wanted.hypervisor).has_clock:
         tree["ntp"] = {"servers": list(overcloud.ntp or [str(ControlNetwork().address)])}
-    bridged = services.bridged_network(wanted.services)
-    if bridged:
-        number = wanted.networks.index(bridged)
-        tree["network"] = {
-            "provider": {"bridge": sections.PROVIDER_BRIDGE, "interface": f"eth{number}"}
-        }
+    network = _network(overcloud, wanted, addresses[wanted.name])
+    if network:
+        tree["network"] = network
     return _named(tree, overcloud.name, wanted.name, wanted.services)
+
+
+def _network(
+    overcloud: Overcloud, wanted: Instance, addresses: collections.abc.Mapping[str, str]
+) -> Tree:
+    """What an instance is to make of its NICs, beyond the addresses that its server has."""
+    found: Tree = {}
+    bridged = services.bridged_network(wanted.services)
+    is_tagged = not hypervisors.entry(wanted.hypervisor).has_share
+    if is_tagged:
+        tagged = [overcloud.network(name) for name in wanted.networks if name != CONTROL]
+        found["tagged"] = [
+            {"interface": f"vlan{one.vlan}", "vlan": one.vlan}
+            | _unless(one.name == bridged, f"{addresses[one.name]}/{one.cidr.prefixlen}")
+            for one in tagged
+        ]
+    if bridged:
+        nic = f"eth{wanted.networks.index(bridged)}"
+        interface = f"vlan{overcloud.network(bridged).vlan}" if is_tagged else nic
+        found["provider"] = {"bridge": sections.PROVIDER_BRIDGE, "interface": interface}
+    return found
+
+
+def _unless(is_bridged: bool, address: str) -> Tree:
+    return {} if is_bridged else {"address": address}
 
 
 def public_urls(overcloud: Overcloud, addresses: Addresses) -> dict[str, str]:

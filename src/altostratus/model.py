@@ -72,6 +72,10 @@ class Overcloud:
         """The instance that runs a service."""
         return next((found for found in self.instances if service in found.services), None)
 
+    def instance(self, name: str) -> Instance:
+        """The instance of this name, which is known to exist."""
+        return next(found for found in self.instances if found.name == name)
+
     def network(self, name: str) -> Network:
         """The network of this name, which is known to exist."""
         return next(found for found in self.networks if found.name == name)

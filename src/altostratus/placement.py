@@ -6,6 +6,7 @@ from typing import Any
 
 import openstack
 import openstack.exceptions
+import requests
 
 _VERSION = "1.39"
 
@@ -45,6 +46,20 @@ def providers(undercloud: Connection) -> collections.abc.Iterator[ResourceProvid
 def aggregates(undercloud: Connection, provider: str) -> frozenset[str]:
     """The ids of the aggregates that a provider is in."""
     return frozenset(_get(undercloud, f"/resource_providers/{provider}/aggregates")["aggregates"])
+
+
+def free(undercloud: Connection, provider: str, resource: str) -> int | None:
+    """How much of a resource a provider has that is not used; None if it has none of that at all."""
+    path = f"/resource_providers/{provider}"
+    response = undercloud.placement.get(f"{path}/inventories", microversion=_VERSION)
+    if response.status_code == requests.codes.not_found:
+        return None
+    openstack.exceptions.raise_from_response(response)
+    inventory = response.json()["inventories"]
+    if resource not in inventory:
+        return None
+    used = _get(undercloud, f"{path}/usages")["usages"].get(resource, 0)
+    return _usable(inventory, resource) - int(used)
 
 
 def candidates(undercloud: Connection, query: list[tuple[str, str]]) -> frozenset[str]:

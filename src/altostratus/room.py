@@ -7,9 +7,12 @@ found no host.
 import collections.abc
 import dataclasses
 
+from altostratus import hypervisors
 from altostratus.model import Hypervisor, Instance, Share
 from altostratus.observed import Provider
 
+_MACHINES = "./altostratus node list shows all machines; 'node provide' makes more of them free"
+_SMALLER = "give it less 'memory', 'disk' or 'state', or import a larger machine"
 _LESS = "give some of them less {}, or another hypervisor"
 
 _REFUSED = (
@@ -26,6 +29,9 @@ def lacks(
     providers: collections.abc.Sequence[Provider],
 ) -> Lacks:
     """What one hypervisor has too little of for all the instances that are to run on it."""
+    if not hypervisors.entry(hypervisor).has_share:
+        yield from _lacks_machines(hypervisor, instances, providers)
+        return
     for amount in amounts(instances, providers):
         if sum(amount.wanted) > sum(amount.free):
             used = sum(amount.total) - sum(amount.free)
@@ -45,20 +51,81 @@ def lacks(
                 yield message, _LESS.format(amount.key)
 
 
+def _lacks_machines(
+    hypervisor: Hypervisor,
+    instances: collections.abc.Sequence[Instance],
+    providers: collections.abc.Sequence[Provider],
+) -> Lacks:
+    """Each instance has a machine to itself, which must be large enough for it."""
+    free = [one for one in providers if one.trouble is None and one.others_memory_mib == 0]
+    has = "; ".join(map(_machine, providers))
+    if len(instances) > len(free):
+        names = ", ".join(one.name for one in instances)
+        message = (
+            f"too few machines for {hypervisor}: {len(instances)} are needed ({names}),"
+            f" free: {len(free)} ({has})"
+        )
+        yield message, _MACHINES
+        return
+    unfit = [one for one in instances if not any(_fits(one, machine) for machine in free)]
+    for one in unfit:
+        yield f"no free machine is large enough: {_needs(one)} ({has})", _SMALLER
+    if not unfit and not _can_all_be_placed(instances, free):
+        needs = "; ".join(map(_needs, instances))
+        yield f"the free machines are not large enough for all: {needs} ({has})", _SMALLER
+
+
+def _machine(one: Provider) -> str:
+    size = f"{one.name}: {one.memory_mib} MiB of memory, {one.disk_gib} GiB of disk"
+    if one.trouble is not None:
+        return f"{one.name}: {one.trouble}"
+    return f"{one.name}: another instance is on it" if one.others_memory_mib else size
+
+
+def _needs(instance: Instance) -> str:
+    disk = hypervisors.disk_gib(instance)
+    return f"{instance.name} needs {instance.memory_mib} MiB of memory and {disk} GiB of disk"
+
+
+def _fits(instance: Instance, machine: Provider) -> bool:
+    has_memory = instance.memory_mib <= machine.memory_mib
+    return has_memory and hypervisors.disk_gib(instance) <= machine.disk_gib
+
+
+def _can_all_be_placed(
+    instances: collections.abc.Sequence[Instance], machines: collections.abc.Sequence[Provider]
+) -> bool:
+    """Whether there is a machine for each at the same time: one moves on where another must in."""
+    on: dict[str, Instance] = {}
+
+    def place(instance: Instance, tried: set[str]) -> bool:
+        for machine in machines:
+            if machine.name in tried or not _fits(instance, machine):
+                continue
+            tried.add(machine.name)
+            if machine.name not in on or place(on[machine.name], tried):
+                on[machine.name] = instance
+                return True
+        return False
+
+    return all(place(one, set()) for one in instances)
+
+
 def lacks_in_all(
     instances: collections.abc.Sequence[Instance], shares: collections.abc.Sequence[Share]
 ) -> Lacks:
     """What a machine has too little of that divides itself among hypervisors as it is needed."""
+    here = [one for one in instances if hypervisors.entry(one.hypervisor).has_share]
     has = {one.hypervisor for one in shares}
-    for name in dict.fromkeys(one.hypervisor for one in instances):
+    for name in dict.fromkeys(one.hypervisor for one in here):
         if name not in has:
             there = ", ".join(sorted(has))
             yield f"this machine has no room for {name} beside {there}", "use a larger machine"
     providers = [Provider("", one.hypervisor, one.memory_mib, one.disk_gib) for one in shares]
-    for amount in amounts(instances, providers):
+    for amount in amounts(here, providers):
         if sum(amount.wanted) > sum(amount.free):
             message = (
-                f"too little room on this machine: {_sum(instances, amount)} needed, and it has"
+                f"too little room on this machine: {_sum(here, amount)} needed, and it has"
                 f" {sum(amount.free)} for instances"
             )
             yield message, f"give some of them less {amount.key}, or use a larger machine"
@@ -103,7 +170,9 @@ def _refusals(instance: Instance, provider: Provider) -> Lacks:
 
 
 def repair(provider: Provider) -> str:
-    """The command that has a compute process take instances again."""
+    """The command that has a compute process, or a machine, take instances again."""
+    if not hypervisors.entry(provider.hypervisor).has_share:
+        return f"./altostratus node provide {provider.name}"
     if provider.is_disabled:
         return (
             "openstack --os-cloud undercloud compute service set --enable"
@@ -137,7 +206,7 @@ def amounts(
         _amount(
             "disk",
             "GiB of disk",
-            [one.disk_gib for one in instances],
+            [hypervisors.disk_gib(one) for one in instances],
             [(one.disk_gib, one.others_disk_gib) for one in providers],
         ),
     )

@@ -38,7 +38,8 @@ class Cloud:
     ``host`` is its own address for the others, ``addresses`` are all that it has. ``shown`` is
     what the certificate of each service's instance names: where it is empty, services speak in
     clear to one another. ``front`` are the addresses at which the cloud's front answers,
-    ``consoles_url`` is where machines' screens are shown.
+    ``consoles_url`` is where machines' screens are shown. ``is_machine`` says that the instance is a
+    whole machine: whether it can virtualise, it finds out itself.
     """
 
     secrets: Secrets
@@ -56,6 +57,7 @@ class Cloud:
     front: tuple[str, ...] = ()
     cache_host: str | None = None
     consoles_url: str | None = None
+    is_machine: bool = False
 
 
 def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
@@ -238,7 +240,8 @@ def _compute_process(cloud: Cloud) -> Tree:
         "driver": "libvirt.LibvirtDriver",
         "host": cloud.instance,
         "state_path": "/mnt/state/nova",
-        "virt_type": "qemu",
+        # Empty: where the key is absent, the node may have been described in old ones.
+        "virt_type": "" if cloud.is_machine else "qemu",
     }
 
 

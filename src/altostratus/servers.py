@@ -5,12 +5,25 @@ Each is one step of a plan.
 
 from typing import Any
 
-from altostratus import cloud, drift, heat, log, observed, placement, plan, scheduling, survey
+from altostratus import (
+    cloud,
+    drift,
+    heat,
+    hypervisors,
+    log,
+    observed,
+    placement,
+    plan,
+    scheduling,
+    survey,
+)
 from altostratus.deployment import Deployment
 from altostratus.model import CONTROL
 
 _SERVER_S = 180
 _ANSWER_S = 120
+# To write an image to a machine's disk it boots twice, which takes longer than all else.
+_MACHINE_S = 1800
 
 
 def start(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -70,10 +83,14 @@ def _wait_alive(
         found = compute.get_server(server.id)
         return (found if found.status == "ACTIVE" else None), f"it is {found.status}"
 
-    cloud.wait(f"starting {step.subject}", running, _SERVER_S, hint=hint, step=shown)
+    wanted = deployment.plan.overcloud.instance(server.instance)
+    is_shared = hypervisors.entry(wanted.hypervisor).has_share
+    timeout_s = _SERVER_S if is_shared else _MACHINE_S
+    cloud.wait(f"starting {step.subject}", running, timeout_s, hint=hint, step=shown)
     address = deployment.plan.addresses[server.instance][CONTROL]
 
     def answering() -> tuple[Any, str]:
         return survey.answers(address, timeout_s=1) or None, f"{address} does not answer"
 
-    cloud.wait(f"booting {step.subject}", answering, _ANSWER_S, hint=hint, step=shown)
+    timeout_s = _ANSWER_S if is_shared else _MACHINE_S
+    cloud.wait(f"booting {step.subject}", answering, timeout_s, hint=hint, step=shown)

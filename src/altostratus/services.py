@@ -31,6 +31,7 @@ class Service:
     user has in the project of services; ``is_client`` says that it has a user and no endpoint.
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
+    ``is_repeatable`` says that several instances may run it, each by itself.
     ``needs_privileges`` says what a container that runs it must be allowed. ``hypervisor`` is the
     one that an undercloud must have to have the service. Sizes are what an
     instance gets per service.
@@ -54,6 +55,7 @@ class Service:
     is_client: bool = False
     vhosts: tuple[str, ...] = ()
     bridged_network: str | None = None
+    is_repeatable: bool = False
     needs_privileges: bool = False
     memory_mib: int = 768
     disk_gib: int = 2
@@ -277,6 +279,7 @@ _SERVICES = (
         is_client=True,
         vhosts=("nova", "neutron"),
         bridged_network="provider",
+        is_repeatable=True,
         needs_privileges=True,
         memory_mib=3072,
         disk_gib=4,

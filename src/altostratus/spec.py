@@ -22,6 +22,8 @@ from altostratus.yamlfile import Document, Location
 _SPECIAL = tuple(
     map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
 )
+# Of instances that are alike.
+_MOST = 64
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
 _NETWORK_NAME = re.compile(r"[a-z]([a-z0-9_-]{0,30}[a-z0-9])?")
 
@@ -146,6 +148,7 @@ class _NetworkEntry(_Strict):
 class _InstanceEntry(_Strict):
     services: Annotated[list[_ServiceName], pydantic.Field(min_length=1)]
     hypervisor: _HypervisorName | None = None
+    count: Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)] | None = None
     networks: list[_NetworkName] | None = None
     memory: Annotated[int, pydantic.Field(strict=True, ge=128)] | None = None
     vcpus: _Count | None = None
@@ -213,7 +216,8 @@ def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
             _instance(
                 name, entry, default, services.networks(_ordered(entry), cloud, parsed.networks)
             )
-            for name, entry in parsed.instances.items()
+            for key, entry in parsed.instances.items()
+            for name in crosschecks.members(key, entry.model_dump(exclude_none=True))
         ),
         ntp=tuple(parsed.ntp),
         release=parsed.release,

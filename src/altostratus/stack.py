@@ -16,6 +16,7 @@ OUTPUT_SECRETS = "secrets"
 OUTPUT_SERVERS = "servers"
 STATE_DISK = "altostratus:state_disk"
 STATE_GIB = "altostratus:state_gib"
+ROOT_GIB = "altostratus:root_gib"
 STATE_RELEASE = "altostratus:state_release"
 HYPERVISOR = "altostratus:hypervisor"
 INSTANCE = "altostratus:instance"
@@ -116,6 +117,8 @@ def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> 
 def flavor(instance: Instance) -> str:
     """The name of the flavor of an instance's shape."""
     shape = f"{instance.memory_mib}-{instance.vcpus}-{instance.disk_gib}"
+    if not _entry(instance).has_share:
+        shape += f"-{instance.state_gib}"
     suffix = "-privileged" if instance.privileged else ""
     return f"altostratus-{instance.hypervisor}-{shape}{suffix}"
 
@@ -175,20 +178,33 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
             "name": f"{inputs.overcloud.name}-{instance.name}",
             "image": {"get_param": [_IMAGE_IDS, inputs.images[instance.name].digest]},
             "flavor": flavor(instance),
-            "ports": [{"get_resource": _port_name(instance, name)} for name in instance.networks],
+            "ports": [{"get_resource": _port_name(instance, name)} for name in _untagged(instance)],
             "key_name": {"get_param": _KEY_NAME},
             "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
-            "metadata": {
-                OVERCLOUD: inputs.overcloud.name,
-                INSTANCE: instance.name,
-                HYPERVISOR: str(instance.hypervisor),
-                STATE_DISK: f"{inputs.overcloud.name}.{instance.name}",
-                STATE_GIB: str(instance.state_gib),
-            },
+            "metadata": _server_metadata(inputs.overcloud, instance),
         },
     }
     return resources | _configuration(inputs, instance, digest)
+
+
+def _untagged(instance: Instance) -> tuple[str, ...]:
+    """The networks that a server has a NIC for; the ports of others only keep their addresses."""
+    return instance.networks if _entry(instance).has_share else instance.networks[:1]
+
+
+def _server_metadata(overcloud: Overcloud, instance: Instance) -> Tree:
+    found = {
+        OVERCLOUD: overcloud.name,
+        INSTANCE: instance.name,
+        HYPERVISOR: str(instance.hypervisor),
+        STATE_DISK: f"{overcloud.name}.{instance.name}",
+        STATE_GIB: str(instance.state_gib),
+    }
+    if not _entry(instance).has_share:
+        # The one disk of a machine: what is behind the root is the state's.
+        found[ROOT_GIB] = str(instance.disk_gib)
+    return found
 
 
 def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:

@@ -22,6 +22,7 @@ from altostratus import (
     images,
     imagespec,
     log,
+    metalproviders,
     observed,
     placement,
     plan,
@@ -265,15 +266,20 @@ def providers(
 ) -> tuple[observed.Provider, ...]:
     """The compute processes of our hypervisors; what these servers use is not others'."""
     own: dict[str, list[tuple[int, int]]] = {}
+    ids = set()
     for server in own_servers:
         own.setdefault(server.metadata[stack.HYPERVISOR], []).append(_shape(server))
+        ids.add(server.id)
     by_trait = {hypervisors.entry(name).trait: Hypervisor(name) for name in hypervisors.names()}
     processes = {one.host: one for one in undercloud.compute.services(binary="nova-compute")}
-    return tuple(
+    offered = tuple(placement.providers(undercloud))
+    shares = (
         provider(by_trait[trait], found, processes.get(found.name), own.get(by_trait[trait], ()))
-        for found in placement.providers(undercloud)
+        for found in offered
+        if not metalproviders.is_machine(found)
         for trait in sorted(found.traits & by_trait.keys())
     )
+    return (*shares, *metalproviders.read(offered, processes, ids).values())
 
 
 def provider(

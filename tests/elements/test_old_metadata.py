@@ -204,7 +204,7 @@ class _Secrets(dict[str, str]):
 
 
 def test_drivers_are_those_that_nova_loads() -> None:
-    for name in hypervisors.names():
+    for name in hypervisors.default():
         assert program.DRIVERS[name] == hypervisors.entry(name).compute_driver
     for driver in set(program.DRIVERS.values()):
         if not driver.startswith("altostratus."):

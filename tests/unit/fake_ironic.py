@@ -21,6 +21,9 @@ class FakeIronic:
         self.all: dict[str, Any] = {}
         self.all_ports: list[Any] = []
         self.found_macs: dict[str, str] = {}
+        self.tells = {"cpu_arch": "x86_64", "memory_mb": 2048, "local_gb": 9}
+        self.inspected: set[str] = set()
+        self.clean_error: str | None = None
         self.writes = 0
 
     def nodes(self, **_: Any) -> list[Any]:
@@ -43,7 +46,9 @@ class FakeIronic:
             target_provision_state=None,
             power_state=None,
             last_error=None,
+            instance_id=None,
             is_maintenance=False,
+            fault=None,
             maintenance_reason=None,
             inspect_interface="redfish",
             properties={},
@@ -88,7 +93,16 @@ class FakeIronic:
 
     def set_node_provision_state(self, node: Any, verb: str) -> None:
         self.writes += 1
-        {"manage": self._manage, "inspect": self._inspect}[verb](self.all[node.id])
+        verbs = {"manage": self._manage, "inspect": self._inspect, "provide": self._clean}
+        verbs[verb](self.all[node.id])
+
+    def set_node_power_state(self, node: Any, wanted: str, **_: Any) -> None:
+        self.writes += 1
+        self.all[node.id].power_state = wanted
+
+    def unset_node_maintenance(self, node: Any) -> None:
+        self.writes += 1
+        self.all[node.id].is_maintenance = False
 
     def _manage(self, node: Any) -> None:
         info = node.driver_info
@@ -97,18 +111,37 @@ class FakeIronic:
         elif self.bmcs[info["redfish_address"]] != info["redfish_password"]:
             node.last_error = REFUSED
         else:
-            node.provision_state, node.power_state = "manageable", "power off"
+            node.provision_state = "manageable"
+            node.power_state = node.power_state or "power off"
+            node.target_provision_state = None
+
+    def _clean(self, node: Any) -> None:
+        assert node.provision_state == "manageable"
+        # One that runs has an agent whose token is no longer known.
+        said = "it is silent" if node.power_state == "power on" else self.clean_error
+        node.power_state = "power on" if said else "power off"
+        if said is None:
+            node.provision_state = "available"
+            return
+        node.provision_state, node.target_provision_state = "clean failed", "available"
+        node.last_error = node.maintenance_reason = said
+        node.is_maintenance, node.fault = True, "clean failure"
 
     def _inspect(self, node: Any) -> None:
         if node.provision_state != "manageable":
             raise openstack.exceptions.ConflictException(f"it is in state {node.provision_state}")
-        node.properties = {"cpu_arch": "x86_64", "memory_mb": 2048, "local_gb": 9}
+        # The agent sees its disk, whatever its BMC tells.
+        seen = {"local_gb": 9} if node.inspect_interface == "agent" else {}
+        node.properties = node.properties | self.tells | seen
+        if node.id in self.inspected:
+            return
         mac = self.found_macs.get(node.name, f"52:54:00:00:00:{len(self.all_ports):02x}")
         if mac in {port.address for port in self.all_ports}:
             node.provision_state, node.target_provision_state = "inspect failed", "manageable"
             node.last_error = f"A port with MAC address {mac} already exists."
             return
         self.create_port(node.id, mac)
+        self.inspected.add(node.id)
 
     @staticmethod
     def _shown(node: Any) -> Any:

@@ -43,7 +43,7 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
         self.ports: list[dict[str, Any]] = []
         self.agents = [_agent("undercloud")]
         self.stacks: dict[str, dict[str, Any]] = {}
-        for name in hypervisors.names():
+        for name in hypervisors.default():
             self.add_process(name)
 
     def add_process(self, hypervisor: str) -> None:

@@ -120,7 +120,7 @@ def empty_undercloud() -> Observed:
         networks=(NeutronNetwork("control", None, (_CONTROL,), None, "control"),),
         providers=tuple(
             Provider(f"undercloud-{name}", Hypervisor(name), 6144, 20)
-            for name in hypervisors.names()
+            for name in hypervisors.default()
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from altostratus import baremetal, errors, nodesfile, table, testbed
+from altostratus import baremetal, errors, metalnode, nodesfile, table, testbed
 from tests.unit.fake_ironic import REFUSED, UNREACHABLE, FakeIronic
 
 IMAGES = {"deploy_kernel": "kernel-id", "deploy_ramdisk": "ramdisk-id"}
@@ -188,7 +188,7 @@ def test_password_that_is_not_there_is_told_before_anything_is_done(ironic: Fake
     ],
 )
 def test_what_ironic_says_is_told_in_few_words(said: str, means: str) -> None:
-    assert means in baremetal.cause(said)
+    assert means in metalnode.cause(said)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_shares_together_never_exceed_the_machine(
 
 def test_every_hypervisor_has_a_share_of_a_machine_of_two_processors() -> None:
     shares = hypervisors.shares(24000, 48, 2, {})
-    assert [share.hypervisor for share in shares] == list(hypervisors.names())
+    assert [share.hypervisor for share in shares] == list(hypervisors.default())
     assert {(share.vcpus, share.vcpu_ratio) for share in shares} == {(1, 0.666)}
 
 

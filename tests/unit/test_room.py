@@ -87,3 +87,62 @@ def test_missing_host_has_a_reason(
     lines, what_to_do = room.why_no_host(instances[0], [provider])
     assert words in " ".join(lines)
     assert hint in what_to_do
+
+
+METAL = Hypervisor("baremetal")
+MACHINES = """\
+overcloud: demo
+default_hypervisor: baremetal
+instances:
+  database: {services: [mariadb]}
+  identity: {services: [keystone]}
+"""
+
+
+def _machine(name: str, memory_mib: int, disk_gib: int = 16) -> Provider:
+    return Provider(name, METAL, memory_mib, disk_gib)
+
+
+@pytest.fixture
+def on_metal() -> tuple[Instance, ...]:
+    return spec.parse(MACHINES, "overcloud.yaml").instances
+
+
+def test_each_instance_has_a_machine_to_itself(on_metal: tuple[Instance, ...]) -> None:
+    assert list(room.lacks(METAL, on_metal, [_machine("a", 768), _machine("b", 1024)])) == []
+    ((message, _),) = room.lacks(METAL, on_metal, [_machine("a", 65536)])
+    assert message == (
+        "too few machines for baremetal: 2 are needed (database, identity), free: 1 (a: 65536 MiB"
+        " of memory, 16 GiB of disk)"
+    )
+
+
+def test_state_is_on_the_disk_of_the_machine(on_metal: tuple[Instance, ...]) -> None:
+    machines = [_machine("a", 2048, 5), _machine("b", 2048, 5)]
+    ((message, _),) = room.lacks(METAL, on_metal, machines)
+    assert message == (
+        "no free machine is large enough: database needs 1024 MiB of memory and 6 GiB of disk"
+        " (a: 2048 MiB of memory, 5 GiB of disk; b: 2048 MiB of memory, 5 GiB of disk)"
+    )
+
+
+def test_machines_are_enough_for_all_at_the_same_time() -> None:
+    sizes = {"large": 4096, "middle": 2048, "small": 1024}
+    entries = "".join(
+        f"  {name}: {{services: [{service}], memory: {size}}}\n"
+        for (name, size), service in zip(
+            sizes.items(), ("mariadb", "rabbitmq", "keystone"), strict=True
+        )
+    )
+    text = f"overcloud: demo\ndefault_hypervisor: baremetal\ninstances:\n{entries}"
+    instances = spec.parse(text, "overcloud.yaml").instances
+    fit = [_machine("a", 4096), _machine("b", 1024), _machine("c", 2048)]
+    assert list(room.lacks(METAL, instances, fit)) == []
+    # Each of them has a machine, but two have the same.
+    unfit = [_machine("a", 4096), _machine("b", 1024), _machine("c", 1024)]
+    ((message, _),) = room.lacks(METAL, instances, unfit)
+    assert message.startswith("the free machines are not large enough for all: large needs 4096")
+
+
+def test_a_machine_elsewhere_is_no_share_of_this_one(on_metal: tuple[Instance, ...]) -> None:
+    assert list(room.lacks_in_all(on_metal, (Share(DOCKER, 512, 10, 1),))) == []

@@ -21,7 +21,7 @@ _FOLDER = pathlib.Path(__file__).parents[1] / "explained"
 _FACTS = pydantic.TypeAdapter(Facts)
 _EXPLANATION = pydantic.TypeAdapter(why.Explanation)
 _LXC = hypervisors.entry("lxc")
-_TYPES = {name: hypervisors.entry(name).hypervisor_type for name in hypervisors.names()}
+_TYPES = {name: hypervisors.entry(name).hypervisor_type for name in hypervisors.default()}
 
 
 @pytest.mark.parametrize("case", sorted(path.name for path in _FOLDER.iterdir()))
@@ -67,10 +67,10 @@ def _placed() -> Facts:
             _LXC.image_properties,
             "altostratus-mariadb-lxc",
         ),
-        processes=tuple(map(_process, hypervisors.names())),
+        processes=tuple(map(_process, hypervisors.default())),
         aggregates=tuple(
             Aggregate(f"id-of-{name}", f"hypervisor-{name}", frozenset([_trait(name)]))
-            for name in hypervisors.names()
+            for name in hypervisors.default()
         ),
         candidates=frozenset(["undercloud-lxc"]),
         server=scheduling.Server("id-of-database", "demo-database", "ACTIVE", "undercloud-lxc"),
