@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("upgrade")]
 # All of OpenStack, the database, messaging and the front; not what instances run on.
 CONTROL = (
     *("glance-*", "heat-*", "keystone-*", "neutron-*", "nova-*", "placement-*"),
-    *("haproxy", "mariadb", "memcached", "rabbitmq-server"),
+    *("haproxy*", "mariadb*", "memcached*", "rabbitmq-server*"),
 )
 SERVED_S = 30
 BACK_S = 600
