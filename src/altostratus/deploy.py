@@ -60,7 +60,8 @@ def prepare(
 
     All instances get today's images, unless ``alone`` says which few get which one: the others
     keep then what they have. What no plain deployment may do, a rollout does with care: bring
-    another release, and stop machines. Raises :class:`errors.FindingsError` with everything that speaks against it.
+    another release, and stop machines. Raises :class:`errors.FindingsError` with everything that
+    speaks against it.
     """
     undercloud, found = _look(overcloud, document, is_rollout=is_rollout)
     secrets = _renewed(overcloud, found, ())

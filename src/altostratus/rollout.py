@@ -126,6 +126,8 @@ def to_text(
     overcloud: Overcloud, found: collections.abc.Sequence[Change], carrying: Machines
 ) -> str:
     """The changes for people, and which instances stay as they are for the machines on them."""
+    if not found and not carrying:
+        return f"Nothing to do: the instances of {overcloud.name} have these images\n"
     left = [
         f"{name} stays as it is: machines run there ({', '.join(machines)}); to have them stop while"
         f" it changes: --stop-machines {name}\n"
@@ -136,7 +138,7 @@ def to_text(
 
 def _changes_text(overcloud: Overcloud, found: collections.abc.Sequence[Change]) -> str:
     if not found:
-        return f"Nothing to do: the instances of {overcloud.name} have these images\n"
+        return f"Overcloud {overcloud.name}: nothing changes\n"
     places = {one.name: one.hypervisor for one in overcloud.instances}
     rows = [
         (f"  {change.instance}", *_shown(change), changes.downtime(places[change.instance]))

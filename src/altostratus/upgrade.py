@@ -49,7 +49,8 @@ def prepare_upgrade(
 ) -> Rollout:
     """Find which instances have other images than today's; changes nothing.
 
-    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
+    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises
+    :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
     whose last upgrade is not finished.
     """
     target = _target(overcloud, document)
@@ -73,7 +74,8 @@ def prepare_rollback(
 ) -> Rollout:
     """Find which instances had other images before, or at a moment; changes nothing.
 
-    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
+    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises
+    :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
     would be lost of instances that are not ``accepted``.
     """
     target = _target(overcloud, document)

@@ -103,6 +103,7 @@ def test_compute_node_stays_as_it_is_while_machines_run_on_it() -> None:
     said = rollout.to_text(_DEMO, left, carrying)
     assert "identity stays as it is: machines run there (a, b)" in said
     assert "--stop-machines identity" in said
+    assert "Nothing to do" not in rollout.to_text(_DEMO, (), carrying)
     assert rollout.carrying(found, observed, ("identity",)) == {}
     with pytest.raises(errors.Error, match="no instance 'identiti'"):
         rollout.carrying(found, observed, ("identiti",))
