@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import secrets
 import time
+import urllib.parse
 from typing import Any
 
 import keystoneauth1.identity
@@ -87,11 +88,19 @@ class Writer(clients.Client):
 
     def lost(self) -> set[str]:
         """What was accepted and is not there."""
-        answer = self._session.get(
-            f"{self.url}{self.kind.listed}", timeout=60, verify=self._authority
-        )
-        answer.raise_for_status()
-        return self.accepted.keys() - {one["name"] for one in answer.json()[self.kind.key]}
+        return self.accepted.keys() - {*self._names()}
+
+    def _names(self) -> collections.abc.Iterator[str]:
+        """All that are there: services give at most a thousand at a time, and where the next are."""
+        url: str | None = f"{self.url}{self.kind.listed}"
+        while url:
+            answer = self._session.get(url, timeout=60, verify=self._authority)
+            answer.raise_for_status()
+            found = answer.json()
+            yield from (one["name"] for one in found[self.kind.key])
+            links = found.get(f"{self.kind.key}_links") or ()
+            after = next((one["href"] for one in links if one["rel"] == "next"), found.get("next"))
+            url = urllib.parse.urljoin(self.url, after) if after else None
 
 
 @contextlib.contextmanager
