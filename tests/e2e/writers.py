@@ -33,7 +33,7 @@ class Kind:
 
 KINDS = {
     "keystone": Kind(
-        "/projects", "projects", lambda name: {"project": {"name": name}}, "/projects"
+        "/projects", "projects", lambda name: {"project": {"name": name}}, "/projects?limit=1000"
     ),
     "glance": Kind("/v2/images", "images", lambda name: {"name": name}, "/v2/images?limit=1000"),
     "placement": Kind(
@@ -99,7 +99,8 @@ class Writer(clients.Client):
             found = answer.json()
             yield from (one["name"] for one in found[self.kind.key])
             links = found.get(f"{self.kind.key}_links") or ()
-            after = next((one["href"] for one in links if one["rel"] == "next"), found.get("next"))
+            ways = [one["href"] for one in links if one["rel"] == "next"]
+            after = next(iter(ways), found.get("next") or (found.get("links") or {}).get("next"))
             url = urllib.parse.urljoin(self.url, after) if after else None
 
 
