@@ -68,7 +68,7 @@ def test_hypervisors_share_the_machine() -> None:
 def test_compute_processes_are_up() -> None:
     found = clouds.openstack("undercloud", "compute", "service", "list")
     computes = {one["Host"]: one["State"] for one in found if one["Binary"] == "nova-compute"}
-    assert computes == {f"undercloud-{name}": "up" for name in hypervisors.names()}
+    assert computes == {f"undercloud-{name}": "up" for name in hypervisors.default()}
 
 
 def test_instances_are_servers_of_the_undercloud() -> None:

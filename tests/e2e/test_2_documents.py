@@ -20,7 +20,7 @@ LOOKS = re.compile(
     r"|undercloud status|image (list|manifest|prune --dry-run))\b"
 )
 # They need what the first cloud has not, or write a file.
-ELSEWHERE = re.compile(r"--tempest|--out|--hypervisor|secrets\.yaml|MACHINE|console")
+ELSEWHERE = re.compile(r"--tempest|--out|--hypervisor|secrets\.yaml|MACHINE|console|baremetal")
 # What stands for a file, and the one that is taken without one, are left out.
 FILES = {"FILE", "lab.yaml", "examples/quickstart.yaml"}
 
