@@ -182,6 +182,7 @@ def overcloud_upgrade(
         return
     wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only, stopping)
     click.echo(rollout.to_text(wanted.overcloud, wanted.changes, wanted.carrying), nl=False)
+    upgrade.verify_before(wanted)
     upgrade.execute(wanted)
 
 

@@ -7,7 +7,18 @@ running again.
 import collections.abc
 import dataclasses
 
-from altostratus import deploy, errors, imagespec, lock, log, plan, rollout, schemas, survey
+from altostratus import (
+    deploy,
+    errors,
+    imagespec,
+    lock,
+    log,
+    plan,
+    rollout,
+    schemas,
+    survey,
+    verify,
+)
 from altostratus.deployment import Deployment
 from altostratus.model import Image, Overcloud
 from altostratus.rollout import Change
@@ -89,6 +100,22 @@ def prepare_rollback(
     lost = _lost(schemas.Instances(overcloud, target.observed), found)
     _refuse_loss(lost, accepted)
     return Rollout(overcloud, document, target, found[::-1], lost=lost, carrying=carrying)
+
+
+def verify_before(wanted: Rollout) -> None:
+    """Raise :class:`errors.VerifyFailed` where the overcloud does not do what it should already.
+
+    Otherwise the next instance to change would be suspected. An upgrade that was cut off may have
+    left the last change so, with nothing more to change.
+    """
+    try:
+        verify.overcloud(wanted.overcloud)
+    except errors.VerifyFailed as exc:
+        hint = (
+            "before the upgrade, mend it: ./altostratus overcloud deploy FILE; or go back:"
+            " ./altostratus overcloud rollback FILE"
+        )
+        raise errors.VerifyFailed(exc.message, hint) from exc
 
 
 def execute(wanted: Rollout) -> None:

@@ -21,10 +21,11 @@ from altostratus import (
     ssh,
     survey,
     upgrade,
+    verify,
     yamlfile,
 )
 from altostratus.deployment import Deployment
-from altostratus.model import CONTROL, Image
+from altostratus.model import CONTROL, Image, Overcloud
 from altostratus.observed import Deployed, Observed, Server, Stack
 from tests.unit import databases, golden
 
@@ -253,6 +254,19 @@ def test_image_that_does_not_do_is_taken_back(demo: Cloud) -> None:
         "identity: failed, and has its earlier image again",
         "images: not changed",
     ]
+
+
+def test_what_is_there_is_verified_before_an_upgrade(
+    demo: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def does_not_do(_overcloud: Overcloud) -> None:
+        raise errors.VerifyFailed("glance does not answer", "look")
+
+    monkeypatch.setattr(verify, "overcloud", does_not_do)
+    with pytest.raises(errors.VerifyFailed, match="glance does not answer") as caught:
+        upgrade.verify_before(upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ()))
+    assert "rollback FILE" in str(caught.value.hint)
+    assert demo.done == []
 
 
 def test_rollback_to_an_image_that_is_gone_is_refused(demo: Cloud) -> None:
