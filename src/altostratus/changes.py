@@ -66,6 +66,10 @@ def of_servers(overcloud: Overcloud, observed: Observed) -> _Changes:
             # By Nova, before Heat is asked: Heat would replace it.
             reason = "it is ERROR: its rebuild failed, or was cut off"
             yield _rebuild(instance.name, reason, instance.hypervisor)
+        elif _has_another_image(server, observed):
+            # Heat has noted the right one: to it nothing differs.
+            reason = "it has another image than it was deployed with"
+            yield _rebuild(instance.name, reason, instance.hypervisor)
         elif not server.is_alive and observed.stack and observed.stack.is_complete:
             # In a stack that failed it may never have been well: Heat replaces it then.
             reason = f"it is {server.status} and does not answer"
@@ -93,6 +97,12 @@ def of_stack(observed: Observed, wanted: stack.Request) -> _Changes:
             yield Change(name, Action.REPLACE, "is ERROR and never ran", "it was never up")
         else:
             yield from _differences(name, before[name], described[name])
+
+
+def _has_another_image(server: Server, observed: Observed) -> bool:
+    deployed = observed.deployed(server.instance)
+    is_settled = observed.stack is not None and observed.stack.is_complete
+    return bool(is_settled and deployed and server.image and server.image != deployed.image)
 
 
 def is_replaced(server: Server) -> bool:

@@ -47,7 +47,11 @@ class Stack:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Server:
     """A server of the overcloud; ``answers`` says whether it can be reached, ``has_run`` whether
-    it was ever started, ``drift`` what in it is not as it was configured, in words."""
+    it was ever started, ``drift`` what in it is not as it was configured, in words.
+
+    ``status`` is Nova's word, but ERROR for all that failed, whatever Nova believes to go on with it.
+    ``image`` is the digest of the image that Nova has noted, if that is known.
+    """
 
     instance: str
     id: str
@@ -55,6 +59,7 @@ class Server:
     answers: bool
     has_run: bool = True
     drift: tuple[str, ...] = ()
+    image: str | None = None
 
     @property
     def is_alive(self) -> bool:

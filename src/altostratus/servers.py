@@ -8,6 +8,7 @@ from typing import Any
 from altostratus import (
     cloud,
     drift,
+    errors,
     heat,
     hypervisors,
     log,
@@ -21,6 +22,7 @@ from altostratus.deployment import Deployment
 from altostratus.model import CONTROL
 
 _SERVER_S = 180
+_TASK_S = 60
 _ANSWER_S = 120
 # To write an image to a machine's disk it boots twice, which takes longer than all else.
 _MACHINE_S = 1800
@@ -41,18 +43,39 @@ def restart(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
 
 
 def rebuild(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
-    """Rebuild a server whose rebuild failed, with the image that Nova has noted.
+    """Rebuild a server, whose rebuild failed or that has another image, with the one planned.
 
-    Where Heat wants another one, a later step is for that.
+    Where Heat has noted another one, it does so once more.
     """
     undercloud, server = deployment.undercloud, _server(deployment, step)
+    image = survey.glance_images(undercloud)[deployment.plan.images[server.instance].digest]
+    _end_task(deployment, server, shown)
     found = undercloud.compute.get_server(server.id)
-    undercloud.compute.rebuild_server(found, found.image["id"], preserve_ephemeral=True)
+    undercloud.compute.rebuild_server(found, image, preserve_ephemeral=True)
     _wait_alive(deployment, step, server, shown)
     flavor: Any = found.flavor
     size = (flavor.ram, flavor.vcpus, flavor.disk)
     wanted = scheduling.demand(*size, flavor.extra_specs or {}, {})
     placement.restore_allocation(undercloud, found, wanted.resources)
+
+
+def _end_task(deployment: Deployment, server: observed.Server, shown: log.Step) -> None:
+    """Wait until Nova is at nothing with a server, and have it forget what does not end.
+
+    A nova-compute that takes up a rebuild which its predecessor, killed, had been asked for, fails
+    and notes that it rebuilds: from then on Nova refuses everything.
+    """
+    compute = deployment.undercloud.compute
+
+    def idle() -> tuple[bool | None, str]:
+        task = compute.get_server(server.id).task_state
+        return (task is None) or None, f"Nova is at {task}"
+
+    try:
+        cloud.wait("the task of Nova's", idle, _within_s(deployment, server, _TASK_S), step=shown)
+    except errors.Error as exc:
+        log.info(f"{server.instance}: {exc.message}; it is made to forget that")
+        compute.reset_server_state(server.id, "error")
 
 
 def configure(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
@@ -83,14 +106,18 @@ def _wait_alive(
         found = compute.get_server(server.id)
         return (found if found.status == "ACTIVE" else None), f"it is {found.status}"
 
-    wanted = deployment.plan.overcloud.instance(server.instance)
-    is_shared = hypervisors.entry(wanted.hypervisor).has_share
-    timeout_s = _SERVER_S if is_shared else _MACHINE_S
+    timeout_s = _within_s(deployment, server, _SERVER_S)
     cloud.wait(f"starting {step.subject}", running, timeout_s, hint=hint, step=shown)
     address = deployment.plan.addresses[server.instance][CONTROL]
 
     def answering() -> tuple[Any, str]:
         return survey.answers(address, timeout_s=1) or None, f"{address} does not answer"
 
-    timeout_s = _ANSWER_S if is_shared else _MACHINE_S
+    timeout_s = _within_s(deployment, server, _ANSWER_S)
     cloud.wait(f"booting {step.subject}", answering, timeout_s, hint=hint, step=shown)
+
+
+def _within_s(deployment: Deployment, server: observed.Server, seconds: int) -> int:
+    """How long a server may take for what takes ``seconds`` where it is no whole machine."""
+    wanted = deployment.plan.overcloud.instance(server.instance)
+    return seconds if hypervisors.entry(wanted.hypervisor).has_share else _MACHINE_S

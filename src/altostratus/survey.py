@@ -73,7 +73,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         seen = observed.Observed(
             control=control.result(),
             stack=described,
-            servers=_servers(overcloud.name, servers, known),
+            servers=_servers(overcloud.name, servers, known, loaded.result()),
             images=loaded.result(),
             built=_built(overcloud),
             networks=found_networks.result(),
@@ -206,8 +206,10 @@ def _servers(
     overcloud: str,
     servers: list[Any],
     deployed: collections.abc.Mapping[str, observed.Deployed],
+    images_by_digest: collections.abc.Mapping[str, str],
 ) -> tuple[observed.Server, ...]:
     """The servers, each asked at its control address: Nova learns late of a dead container."""
+    digests = {image: digest for digest, image in images_by_digest.items()}
 
     def look(server: Any) -> observed.Server:
         name = server.metadata[stack.INSTANCE]
@@ -216,8 +218,15 @@ def _servers(
         differs: tuple[str, ...] = ()
         if alive and known:
             differs = drift.read(overcloud, server.id, known.addresses[CONTROL])
-        has_run = bool(server.launched_at)
-        return observed.Server(name, server.id, server.status, alive, has_run, differs)
+        return observed.Server(
+            name,
+            server.id,
+            "ERROR" if server.vm_state == "error" else server.status,
+            alive,
+            bool(server.launched_at),
+            differs,
+            digests.get(server.image.id) if server.image else None,
+        )
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))

@@ -268,6 +268,8 @@ def _change(wanted: Rollout, change: Change) -> None:
 def _is_brought_back(wanted: Rollout, change: Change) -> bool:
     try:
         _deploy_with(wanted, change.instance, change.before)
+        # Nova may have another image than Heat knows of, where a rebuild failed: that is seen now.
+        _deploy_with(wanted, change.instance, change.before)
     except errors.Error as exc:
         log.info(f"{change.instance} cannot be brought back: {exc.message}")
         return False

@@ -73,6 +73,7 @@ def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
     assert program.returncode == Exit.FAILED, said
     assert "identity: failed, and has its earlier image again" in said
     assert facts("identity") == before
+    clouds.in_instance("identity", f"test ! -e /{checkout.NEW_FILE}")
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
@@ -101,6 +102,7 @@ def test_engine_that_is_killed_in_an_upgrade_leaves_one_image_or_the_other(
     assert "Traceback" not in said
     clouds.altostratus("overcloud", "rollback", "--only", "identity", timeout_s=clouds.DEPLOY_S)
     assert facts("identity") == before
+    clouds.in_instance("identity", f"test ! -e /{checkout.NEW_FILE}")
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
     clouds.altostratus("overcloud", "verify")
 

@@ -111,3 +111,18 @@ def test_machines_that_would_stop_speak_against_a_rebuild() -> None:
     assert "machines that run there would stop: web" in finding.message
     down = with_server(seen, "identity", answers=False)
     assert check.check_stopped(golden.make_plan(_DEMO, down).changes, down, document) == ()
+
+
+def test_server_with_another_image_than_heat_knows_of_is_rebuilt() -> None:
+    """A rebuild that failed leaves Nova with the new image noted, and Heat with the one of before."""
+    seen = with_server(_SEEN, "identity", image="of-a-rebuild-that-failed")
+    (change,) = golden.make_plan(_DEMO, seen).changes
+    assert (change.instance, change.action) == ("identity", Action.REBUILD)
+    assert change.reason == "it has another image than it was deployed with"
+    assert _SEEN.stack
+    known = _SEEN.stack.instances["identity"].image
+    assert golden.make_plan(_DEMO, with_server(_SEEN, "identity", image=known)).changes == ()
+    # While Heat has something to do, it is Heat's.
+    assert golden.make_plan(_DEMO, with_stack(identity="of-before")).changes[0].reason == (
+        "the image (the server is rebuilt)"
+    )
