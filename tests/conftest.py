@@ -5,7 +5,10 @@ import subprocess
 
 import pytest
 
-CHOSEN = ("isolated", "combined", "kvm", "compute", "upgrade")
+CHOSEN = (
+    *("isolated", "combined", "kvm", "compute"),
+    *("upgrade", "killed", "repair", "faults", "failure"),
+)
 # Those that a run has only if it is asked for them by name, or for all.
 NAMED = ("release", "baremetal")
 GROUPS = (*CHOSEN, *NAMED)

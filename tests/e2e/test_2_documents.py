@@ -1,5 +1,7 @@
 """The commands of the documents that look and change nothing, as a reader of them would type them."""
 
+import collections.abc
+import concurrent.futures
 import os
 import pathlib
 import re
@@ -21,8 +23,11 @@ LOOKS = re.compile(
 )
 # They need what the first cloud has not, or write a file.
 ELSEWHERE = re.compile(r"--tempest|--out|--hypervisor|secrets\.yaml|MACHINE|console|baremetal")
+AT_ONCE = 3
 # What stands for a file, and the one that is taken without one, are left out.
 FILES = {"FILE", "lab.yaml", "examples/quickstart.yaml"}
+
+_Outcome = concurrent.futures.Future[subprocess.CompletedProcess[str]]
 
 
 def commands() -> list[str]:
@@ -33,10 +38,24 @@ def commands() -> list[str]:
     return sorted({" ".join(word for word in one if word not in FILES) for one in words})
 
 
+@pytest.fixture(scope="module")
+def outcomes() -> collections.abc.Iterator[dict[str, _Outcome]]:
+    """What each of them does; they change nothing, so that several may be under way."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        yield {command: pool.submit(run, command) for command in commands()}
+
+
 @pytest.mark.parametrize("command", commands())
-def test_command_of_the_documents_does(command: str) -> None:
+def test_command_of_the_documents_does(command: str, outcomes: dict[str, _Outcome]) -> None:
+    done = outcomes[command].result()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout
+
+
+def run(command: str) -> subprocess.CompletedProcess[str]:
+    """Run it as a reader would, with the standard client at hand."""
     path = f"{pathlib.Path(clouds.CLIENT).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-c", command],
         cwd=clouds.ROOT,
         env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"},
@@ -45,5 +64,3 @@ def test_command_of_the_documents_does(command: str) -> None:
         timeout=clouds.COMMAND_S,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout

@@ -29,6 +29,7 @@ instances:
 """
 
 
+@pytest.mark.turn("faults")
 @pytest.mark.parametrize(("instance", "hypervisor"), [("database", "lxc"), ("identity", "docker")])
 def test_killed_instance_is_back_with_its_data(
     instance: str, hypervisor: str, tmp_path: pathlib.Path
@@ -52,6 +53,7 @@ def test_killed_instance_is_back_with_its_data(
     assert again["id"] == server["id"]
 
 
+@pytest.mark.turn("faults")
 def test_server_that_was_deleted_is_back_with_its_data() -> None:
     clouds.in_instance("images", "echo kept > /mnt/state/e2e; sync")
     before = clouds.openstack("undercloud", "server", "show", "demo-images")
@@ -68,6 +70,7 @@ def test_server_that_was_deleted_is_back_with_its_data() -> None:
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
+@pytest.mark.turn("faults")
 def test_what_was_changed_by_hand_is_planned_and_mended() -> None:
     conf = "/etc/glance/glance-api.conf"
     before = clouds.in_instance("images", f"sha256sum {conf}")

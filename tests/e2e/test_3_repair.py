@@ -9,7 +9,7 @@ from altostratus import cloud
 from altostratus.undercloud import CONTAINER
 from tests.e2e import clouds, writers
 
-pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("upgrade")]
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("repair")]
 
 # All of OpenStack, the database, messaging and the front; not what instances run on.
 CONTROL = (

@@ -63,6 +63,7 @@ def test_rollback_takes_up_the_roots_that_were_kept() -> None:
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
+@pytest.mark.turn("killed")
 def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
     """Nova says ERROR of a server whose nova-compute was killed; Heat must not make another."""
     before = facts("identity")
@@ -77,6 +78,7 @@ def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
+@pytest.mark.turn("killed")
 @pytest.mark.parametrize("step", ["update stack", "await stack", "verify"])
 def test_upgrade_that_is_killed_anywhere_goes_on(changed: pathlib.Path, step: str) -> None:
     """What it began goes on without it, and what it left is done when it is run again."""
@@ -90,6 +92,7 @@ def test_upgrade_that_is_killed_anywhere_goes_on(changed: pathlib.Path, step: st
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
+@pytest.mark.turn("killed")
 def test_engine_that_is_killed_in_an_upgrade_leaves_one_image_or_the_other(
     changed: pathlib.Path,
 ) -> None:
@@ -107,6 +110,7 @@ def test_engine_that_is_killed_in_an_upgrade_leaves_one_image_or_the_other(
     clouds.altostratus("overcloud", "verify")
 
 
+@pytest.mark.turn("killed")
 def test_server_whose_rebuild_failed_is_rebuilt() -> None:
     """Nova says ERROR of it, and has told Placement to forget it."""
     before = facts("images")

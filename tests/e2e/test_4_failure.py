@@ -14,7 +14,7 @@ from altostratus import cloud
 from altostratus.errors import Exit
 from tests.e2e import clouds
 
-pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("combined")]
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("failure")]
 
 FILE = str(clouds.ROOT / "examples/quickstart.yaml")
 HOST = "undercloud-docker"
