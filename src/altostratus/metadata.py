@@ -29,6 +29,7 @@ Addresses = collections.abc.Mapping[str, collections.abc.Mapping[str, str]]
 EVERYWHERE = "0.0.0.0"
 _LOOPBACK = "127.0.0.1"
 _HEAT_KEY_LENGTH = 32
+_LEAST_ROUNDS = 4
 _SEAL_KEY = "seal_key_"
 _FERNET_KEY = "_fernet_key"
 
@@ -91,6 +92,9 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         front=(host,),
     )
     tree = sections.make(cloud, names)
+    # All passwords in it are long and random: to hash them slowly protects nothing, and takes a
+    # third of a second of a processor at each login.
+    tree["keystone"]["password_hash_rounds"] = _LEAST_ROUNDS
     tree["registry"]["bind"] = EVERYWHERE
     # Instances have no screens.
     screens = dict(services.get("nova").further_ports)
