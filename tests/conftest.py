@@ -10,7 +10,7 @@ CHOSEN = (
     *("upgrade", "killed", "repair", "faults", "failure"),
 )
 # Those that a run has only if it is asked for them by name, or for all.
-NAMED = ("release", "baremetal")
+NAMED = ("release", "nodes", "baremetal")
 GROUPS = (*CHOSEN, *NAMED)
 ALL = "all"
 

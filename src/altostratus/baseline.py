@@ -1,6 +1,11 @@
-"""What an undercloud has before any overcloud: the hypervisors' aggregates, the control network."""
+"""What an undercloud has before any overcloud: aggregates, zones, the control network."""
 
-from altostratus import cloud, hypervisors, model
+import collections.abc
+from typing import Any
+
+import openstack.exceptions
+
+from altostratus import cloud, hypervisors, log, model
 
 METADATA_CIDR = "169.254.169.254/32"
 # Neutron's DHCP agent takes a port with this device rather than make one (neutron-lib).
@@ -9,24 +14,51 @@ RESERVED_DHCP_PORT = "reserved_dhcp_port"
 
 def make(undercloud: model.Undercloud) -> None:
     """Make what is missing of it."""
-    _aggregates(undercloud)
+    node(undercloud.name, undercloud.shares)
     _control_network(undercloud)
 
 
-def _aggregates(undercloud: model.Undercloud) -> None:
-    """One aggregate per hypervisor, whose trait an image must ask for to be placed there."""
+def node(name: str, shares: collections.abc.Iterable[model.Share]) -> None:
+    """Place the compute hosts of a node: per hypervisor one aggregate, whose trait an image must
+    ask for to be placed there, and per node one availability zone."""
     compute = cloud.connect("undercloud").compute
-    aggregates = {found.name: found for found in compute.aggregates()}
-    for share in undercloud.shares:
-        entry = hypervisors.entry(share.hypervisor)
-        host = f"{undercloud.name}-{share.hypervisor}"
-        name = f"hypervisor-{share.hypervisor}"
-        aggregate = aggregates.get(name) or compute.create_aggregate(name=name)
-        wanted = {f"trait:{entry.trait}": "required"}
-        if not wanted.items() <= (aggregate.metadata or {}).items():
-            compute.set_aggregate_metadata(aggregate, wanted)
-        if host not in (aggregate.hosts or []):
-            compute.add_host_to_aggregate(aggregate, host)
+    there = {found.name: found for found in compute.aggregates()}
+    hosts = []
+    for share in shares:
+        host = hypervisors.compute_host(name, share.hypervisor)
+        wanted = {f"trait:{hypervisors.entry(share.hypervisor).trait}": "required"}
+        _aggregate(compute, there, f"hypervisor-{share.hypervisor}", wanted, (host,))
+        hosts.append(host)
+    _aggregate(compute, there, name, {"availability_zone": name}, hosts)
+
+
+def remove_zone(name: str) -> None:
+    """Remove the availability zone of a node that has no hosts any more."""
+    compute = cloud.connect("undercloud").compute
+    for found in compute.aggregates():
+        if found.name == name:
+            compute.delete_aggregate(found)
+
+
+def _aggregate(
+    compute: Any,
+    there: collections.abc.Mapping[str, Any],
+    name: str,
+    metadata: dict[str, str],
+    hosts: collections.abc.Iterable[str],
+) -> None:
+    """Have an aggregate with these properties, and these hosts among its own."""
+    found = there.get(name) or compute.create_aggregate(name=name)
+    if not metadata.items() <= (found.metadata or {}).items():
+        compute.set_aggregate_metadata(found, metadata)
+    for host in hosts:
+        if host in (found.hosts or []):
+            continue
+        try:
+            compute.add_host_to_aggregate(found, host)
+        except openstack.exceptions.ConflictException as exc:
+            # Nova moves no instance to another zone, and has those that were there before ours.
+            log.info(f"{host} does not come into {name}: {exc.details or exc}")
 
 
 def _control_network(undercloud: model.Undercloud) -> None:

@@ -20,6 +20,7 @@ def check(
         *_undercloud_collisions(overcloud, observed, document),
         *_changed_instances(overcloud, observed, document),
         *_capacity(overcloud, observed, document),
+        *_zones(overcloud, observed, document),
     )
 
 
@@ -142,6 +143,14 @@ def _changed(instance: Instance, deployed: Deployed, document: Document) -> _Fin
             f" {stack.flavor(instance)}: resizing is not built yet",
             again,
         )
+    if deployed.zone != instance.zone:
+        yield document.finding(
+            (*location, "zone"),
+            f"{instance.name!r} was deployed {_in_zone(deployed.zone)} and cannot be"
+            f" {_in_zone(instance.zone)}: Heat would replace its server, which would start without"
+            " its state",
+            again,
+        )
     if set(deployed.addresses) != set(instance.networks):
         networks = ", ".join(deployed.addresses)
         message = f"{instance.name!r} is on {networks}: its networks cannot be changed yet"
@@ -153,6 +162,33 @@ def _changed(instance: Instance, deployed: Deployed, document: Document) -> _Fin
             f" shrink to {instance.state_gib}",
             f"leave it at {deployed.state_gib}",
         )
+
+
+def _in_zone(zone: str | None) -> str:
+    return f"in the zone {zone!r}" if zone else "without a zone"
+
+
+def _zones(overcloud: Overcloud, observed: Observed, document: Document) -> _Findings:
+    """Whether there is each zone, and in it room for the instances that are to be there alone."""
+    known = sorted({one.zone for one in observed.providers if one.zone})
+    wanted: dict[tuple[str, Hypervisor], list[Instance]] = {}
+    for instance in overcloud.instances:
+        if instance.zone in known:
+            wanted.setdefault((instance.zone, instance.hypervisor), []).append(instance)
+        elif instance.zone:
+            message, hint = errors.unknown("zone", instance.zone, known)
+            yield document.finding(("instances", instance.name, "zone"), message, hint)
+    for (zone, hypervisor), instances in wanted.items():
+        there = [one for one in observed.providers if one.zone == zone]
+        location: Location = ("instances", instances[0].name, "zone")
+        providers = [one for one in there if one.hypervisor == hypervisor]
+        if not providers:
+            has = ", ".join(sorted({one.hypervisor for one in there}))
+            message = f"the zone {zone!r} has no hypervisor {hypervisor}"
+            yield document.finding(location, message, f"it has: {has}")
+            continue
+        for message, hint in room.lacks(hypervisor, instances, providers):
+            yield document.finding(location, f"in the zone {zone!r}: {message}", hint)
 
 
 def _capacity(overcloud: Overcloud, observed: Observed, document: Document) -> _Findings:

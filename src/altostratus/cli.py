@@ -10,7 +10,16 @@ import click
 import keystoneauth1.exceptions
 import openstack.exceptions
 
-from altostratus import cli_file, cli_image, cli_node, cli_overcloud, errors, log, run
+from altostratus import (
+    cli_file,
+    cli_image,
+    cli_node,
+    cli_overcloud,
+    cli_undercloud,
+    errors,
+    log,
+    run,
+)
 from altostratus.errors import Exit
 from altostratus.phases import Phases
 
@@ -24,7 +33,6 @@ _TEST_RUNS: dict[str | None, tuple[tuple[str, ...], ...]] = {
 }
 _ONE_RUN: dict[str | None, tuple[str, ...]] = {"fast": _FAST[:2], "all": ("-m", ""), None: ()}
 _INTERRUPTED = 130
-_UNDERCLOUD_UP = "./altostratus undercloud up"
 
 
 def main() -> None:
@@ -88,7 +96,16 @@ def cli(debug: bool) -> None:
 @cli_file.hypervisor
 def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     """Bring up an undercloud on this machine and deploy FILE's overcloud on it."""
-    from altostratus import deploy, machine, node, status, undercloud, verify, virtualization
+    from altostratus import (
+        deploy,
+        machine,
+        node,
+        scaleout,
+        status,
+        undercloud,
+        verify,
+        virtualization,
+    )
 
     overcloud, document = cli_file.load(file, hypervisor)
     deploy.check_machine(overcloud, document)
@@ -96,9 +113,10 @@ def devtest(file: pathlib.Path, hypervisor: str | None) -> None:
     with phases.phase("prepare the machine"):
         machine.prepare()
         wanted = node.undercloud(overcloud)
-        deploy.check_shares(overcloud, wanted.shares, document)
+        deploy.check_shares(overcloud, wanted.all_shares, document)
     with phases.phase("undercloud"):
         undercloud.up(wanted)
+        scaleout.again()
         verify.undercloud()
         log.info(virtualization.to_text(virtualization.read()))
     with phases.phase("overcloud"):
@@ -127,62 +145,12 @@ def test(which: str | None, arguments: tuple[str, ...]) -> int:
     return Exit.DONE
 
 
-@cli.group()
-def undercloud() -> None:
-    """The undercloud on this machine."""
-
-
-@undercloud.command("up")
-@cli_file.undercloud_file
-def undercloud_up(file: pathlib.Path | None) -> None:
-    """Bring it up as FILE says, or finish bringing it up."""
-    from altostratus import machine, node, undercloud, undercloudfile, verify, virtualization
-
-    asked = undercloudfile.parse(cli_file.read(file), str(file)) if file else None
-    machine.prepare()
-    undercloud.up(node.undercloud(asked=asked))
-    verify.undercloud()
-    log.info(virtualization.to_text(virtualization.read()))
-
-
-@undercloud.command("down")
-def undercloud_down() -> None:
-    """Remove it with everything in it."""
-    from altostratus import testbed, undercloud
-
-    testbed.down()
-    undercloud.down()
-
-
-@undercloud.command("status")
-def undercloud_status() -> int:
-    """Say what it is at; exit status 1 if it is not there."""
-    from altostratus import status, undercloud, virtualization
-
-    state = undercloud.status()
-    click.echo(f"undercloud: {state or 'there is none'}")
-    if state == "configured":
-        click.echo(virtualization.to_text(virtualization.read()))
-        shown = undercloud.shown_certificates()
-        for line in status.certificate_lines(shown) + status.warnings(shown, _UNDERCLOUD_UP):
-            click.echo(line)
-    return Exit.DONE if state else Exit.FAILED
-
-
-@undercloud.command("shell", context_settings={"ignore_unknown_options": True})
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def undercloud_shell(command: tuple[str, ...]) -> None:
-    """Open a shell in it, or run COMMAND there."""
-    from altostratus import undercloud
-
-    undercloud.shell(*([command] if command else []))
-
-
 cli.add_command(cli_image.image)
 cli.add_command(cli_node.node)
 cli.add_command(cli_node.testbed)
 cli.add_command(cli_overcloud.network)
 cli.add_command(cli_overcloud.overcloud)
+cli.add_command(cli_undercloud.undercloud)
 
 
 if __name__ == "__main__":

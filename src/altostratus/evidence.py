@@ -59,7 +59,7 @@ def read(
     wanted = _demand(connection, instance, found)
     processes = list(_processes(connection, found))
     names = {identity: process.provider.name for identity, process in processes}
-    offered = placement.candidates(connection, scheduling.query(wanted, aggregates))
+    offered = placement.candidates(connection, scheduling.query(wanted, aggregates, instance.zone))
     return Facts(
         overcloud=overcloud.name,
         instance=_as_deployed(instance, found),
@@ -87,7 +87,7 @@ def _find(connection: Connection, overcloud: str, instance: str) -> Any:
 def _aggregates(connection: Connection) -> collections.abc.Iterator[Aggregate]:
     for one in connection.compute.aggregates():
         traits = scheduling.required_traits(one.metadata or {})
-        yield Aggregate(one.uuid, one.name, traits)
+        yield Aggregate(one.uuid, one.name, traits, one.availability_zone)
 
 
 def _demand(connection: Connection, instance: Instance, server: Any) -> Demand:
@@ -150,7 +150,7 @@ def _processes(
             )
             continue
         hypervisor = _hypervisor(provider.traits, types.get(name, ""))
-        node = name.removesuffix(f"-{hypervisor}")
+        node = hypervisors.node_of(name, hypervisor) if hypervisor in hypervisors.TABLE else name
         in_aggregates = placement.aggregates(connection, provider.id) if provider.id else ()
         yield (
             provider.id,

@@ -151,6 +151,16 @@ def process(hypervisor: Hypervisor | str) -> str:
     return entry(hypervisor).process or str(hypervisor)
 
 
+def compute_host(node: str, hypervisor: Hypervisor | str) -> str:
+    """What the compute process of a hypervisor on a node is called in Nova."""
+    return f"{node}-{process(hypervisor)}"
+
+
+def node_of(host: str, hypervisor: Hypervisor | str) -> str:
+    """The node of a compute host of this hypervisor."""
+    return host.removesuffix(f"-{process(hypervisor)}")
+
+
 def of_process(name: str) -> Hypervisor:
     """The hypervisor whose compute process is called so, which is known to exist."""
     return next(Hypervisor(one) for one in TABLE if process(one) == name)
@@ -218,8 +228,8 @@ class Need:
 
 
 # What a share must have to be of use, and what a compute process must have to start.
-_LEAST = Need(2 * 1024, 6)
-_FLOOR = Need(512, 1)
+LEAST = Need(2 * 1024, 6)
+FLOOR = Need(512, 1)
 
 Needs = collections.abc.Mapping[Hypervisor, Need]
 
@@ -256,23 +266,23 @@ def shares(
     sharing = [name for name in among or default() if entry(name).has_share]
     if among is not None and not sharing:
         return ()
-    count = min(len(sharing), memory // _LEAST.memory_mib, disk // _LEAST.disk_gib)
+    count = min(len(sharing), memory // LEAST.memory_mib, disk // LEAST.disk_gib)
     if count < 1:
         raise errors.Error(
             f"the machine is too small: of its {memory_mib} MiB of memory and {disk_gib} GiB of"
             f" free disk {memory} MiB and {disk} GiB are left for instances; the least is"
-            f" {_LEAST.memory_mib} MiB and {_LEAST.disk_gib} GiB",
+            f" {LEAST.memory_mib} MiB and {LEAST.disk_gib} GiB",
             hint="use a larger machine, or free disk space",
         )
     order = sorted(sharing, key=lambda name: name not in wanted)
     # Rather without the last of the others than with too little for those that are wanted.
     for chosen in (order[:size] for size in range(count, 0, -1)):
-        parts = _parts(Need(memory, disk), [wanted.get(name, _LEAST) for name in chosen])
+        parts = _parts(Need(memory, disk), [wanted.get(name, LEAST) for name in chosen])
         if parts and wanted.keys() <= set(chosen):
             break
     else:
         chosen = order[:count]
-    cpus, ratio = _processors(vcpus, len(chosen))
+    cpus, ratio = processors(vcpus, len(chosen))
     shares = tuple(Share(name, 0, 0, cpus, ratio) for name in chosen)
     return _divide(Need(memory, disk), shares, wanted)
 
@@ -298,7 +308,7 @@ def _divide(whole: Need, among: tuple[Share, ...], wanted: Needs) -> tuple[Share
     names = [share.hypervisor for share in among]
     parts = _parts(whole, [wanted.get(name, Need()) for name in names])
     if not parts or any(not _is_enough(part) for part in parts):
-        parts = _parts(whole, [wanted.get(name, _FLOOR) for name in names])
+        parts = _parts(whole, [wanted.get(name, FLOOR) for name in names])
     parts = parts or _parts(whole, [Need() for _ in names])
     return tuple(
         dataclasses.replace(share, memory_mib=part.memory_mib, disk_gib=part.disk_gib)
@@ -307,7 +317,7 @@ def _divide(whole: Need, among: tuple[Share, ...], wanted: Needs) -> tuple[Share
 
 
 def _is_enough(part: Need) -> bool:
-    return part.memory_mib >= _FLOOR.memory_mib and part.disk_gib >= _FLOOR.disk_gib
+    return part.memory_mib >= FLOOR.memory_mib and part.disk_gib >= FLOOR.disk_gib
 
 
 def _parts(whole: Need, first: list[Need]) -> list[Need]:
@@ -322,7 +332,7 @@ def _parts(whole: Need, first: list[Need]) -> list[Need]:
     ]
 
 
-def _processors(vcpus: int, count: int) -> tuple[int, float]:
+def processors(vcpus: int, count: int) -> tuple[int, float]:
     """How many of a machine's processors each of ``count`` has, and how much of them is its own.
 
     An inventory of VCPU is at least one: where there are fewer processors than that, one is shared.

@@ -33,7 +33,7 @@ from altostratus.model import DEBIAN
 # Of each name this many images are kept in the cache: the present one, and the one before.
 _KEPT = 2
 DIGITS = 16
-_WITH_LIBVIRT = {"openstack", "nova-compute", "testbed"}
+_WITH_LIBVIRT = {"openstack", "nova-compute", "testbed", imagespec.UNDERCLOUD_NODE}
 
 
 def kernel(spec: ImageSpec) -> pathlib.Path:

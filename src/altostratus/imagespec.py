@@ -14,6 +14,8 @@ _PIPELINE = 1
 BASE = ("debian-base", "base", "agent-software")
 WHEELS = ("cached-base", "native-wheels")
 PYTHON = ("cached-base", "openstack-environment")
+# The element, and the lock file, of a further node of an undercloud.
+UNDERCLOUD_NODE = "undercloud-node"
 # What more than half of the services' lock files have in common: tools/lock makes it.
 SHARED = "shared"
 
@@ -71,6 +73,16 @@ def undercloud_image(
     included = ("undercloud", *map(hypervisors.compute_element, chosen))
     locks = ("openstack", "ironic") if hypervisors.BAREMETAL in chosen else ("openstack",)
     return ImageSpec(names, "docker", included, locks, repository=repository)
+
+
+def undercloud_node_image(
+    among: collections.abc.Iterable[str], repository: pathlib.Path = rootfs.REPOSITORY
+) -> ImageSpec:
+    """The image of a further node of an undercloud: these hypervisors' compute processes alone."""
+    chosen = sorted(set(among), key=list(hypervisors.TABLE).index)
+    included = (UNDERCLOUD_NODE, *map(hypervisors.compute_element, chosen))
+    names = (UNDERCLOUD_NODE, *chosen)
+    return ImageSpec(names, "docker", included, (UNDERCLOUD_NODE,), repository=repository)
 
 
 def agent_ramdisk(repository: pathlib.Path = rootfs.REPOSITORY) -> ImageSpec:

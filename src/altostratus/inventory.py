@@ -170,6 +170,8 @@ def _specs(services: tuple[str, ...], hypervisor: str, debian: str) -> list[imag
         return []
     if services[:1] == (_UNDERCLOUD,):
         return [imagespec.undercloud_image(among=services[1:] or None)]
+    if services[:1] == (imagespec.UNDERCLOUD_NODE,):
+        return [imagespec.undercloud_node_image(services[1:])]
     if not set(services) <= set(catalogue.names()):
         return []
     return [

@@ -63,11 +63,16 @@ def prepare() -> None:
 
     Raises :class:`errors.Error` where the machine is too small or this is not root.
     """
-    if os.geteuid() != 0:
-        raise errors.Error("this command needs root", hint="run it with sudo")
+    refuse_without_root()
     _check_size(size())
     install(PACKAGES)
     _start_engine()
+
+
+def refuse_without_root() -> None:
+    """Raise :class:`errors.Error` if this is not root."""
+    if os.geteuid() != 0:
+        raise errors.Error("this command needs root", hint="run it with sudo")
 
 
 def start_installed_engine() -> bool:

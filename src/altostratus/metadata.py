@@ -10,13 +10,22 @@ import json
 import secrets as random
 from typing import Any
 
-from altostratus import certificates, endpoints, hypervisors, seal, sections, services
+from altostratus import (
+    certificates,
+    endpoints,
+    hypervisors,
+    nodemetadata,
+    seal,
+    sections,
+    services,
+)
 from altostratus.model import (
     CONTROL,
     INTERNAL,
     ControlNetwork,
     Hypervisor,
     Instance,
+    Node,
     Overcloud,
     Share,
     Undercloud,
@@ -51,11 +60,15 @@ def generate(names: collections.abc.Iterable[str], known: Secrets) -> dict[str, 
 
 
 def undercloud_secrets(
-    known: Secrets, among: collections.abc.Container[str] | None = None
+    known: Secrets,
+    among: collections.abc.Container[str] | None = None,
+    nodes: collections.abc.Sequence[Node] = (),
 ) -> dict[str, str]:
-    """The secrets of an undercloud with these hypervisors: the known ones, and new ones for those
-    missing."""
-    return generate(services.secrets_of(services.undercloud_names(among or ())), known)
+    """The secrets of an undercloud with these hypervisors and further nodes: the known ones, and
+    new ones for those missing."""
+    own = services.secrets_of(services.undercloud_names(among or ()))
+    kept = nodemetadata.without_others(known, nodes)
+    return generate((*own, *nodemetadata.secrets_of(nodes)), kept)
 
 
 def overcloud_secrets(overcloud: Overcloud, known: Secrets) -> dict[str, str]:
@@ -111,10 +124,19 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         }
     }
     tree["catalog"] = catalog(names, public_urls, internal_urls, secrets)
+    nodemetadata.admit(tree, wanted.nodes, secrets)
     named = _named(tree, wanted.name, wanted.name, names)
     if wanted.hypervisors is not None:
         named["altostratus"]["hypervisors"] = list(wanted.hypervisors)
+    if wanted.nodes:
+        named["altostratus"]["nodes"] = nodemetadata.described(wanted.nodes)
     return named
+
+
+def undercloud_node(there: Undercloud, node: Node, secrets: Secrets) -> Tree:
+    """The metadata of a further node of an undercloud."""
+    tree = nodemetadata.of_node(there, node, secrets)
+    return _named(tree, there.name, node.name, ("nova-compute",))
 
 
 def instance(
@@ -250,18 +272,8 @@ def catalog(
 
 
 def shares_of(tree: Tree) -> tuple[Share, ...]:
-    """The shares that an undercloud's metadata was made from."""
-    return tuple(
-        Share(
-            hypervisors.of_process(name),
-            one["memory_mb"],
-            one["disk_gb"],
-            one["vcpus"],
-            one.get("vcpu_ratio", 1.0),
-        )
-        for name, one in tree["nova"]["compute"].items()
-        if "memory_mb" in one
-    )
+    """The shares of its own node that an undercloud's metadata was made from."""
+    return nodemetadata.shares_of(tree["nova"]["compute"])
 
 
 def hypervisors_of(tree: Tree) -> tuple[Hypervisor, ...] | None:
@@ -316,20 +328,10 @@ def _named(tree: Tree, cloud: str, name: str, names: tuple[str, ...]) -> Tree:
 
 
 def _undercloud_neutron(wanted: Undercloud, secrets: Secrets) -> Tree:
-    network = wanted.control.physical_network
-    return {
+    return nodemetadata.neutron(wanted) | {
         "host": wanted.name,
-        "service_plugins": "",
-        "tenant_network_types": "",
-        "is_undercloud": True,
         "metadata_secret": secrets["metadata_secret"],
         "nova_metadata_host": _LOOPBACK,
-        "tunnel_ip": "",
-        "tunnel_types": "",
-        "datapath_type": wanted.datapath_type,
-        "bridge_mappings": f"{network}:{wanted.control.bridge}",
-        "flat_networks": network,
-        "network_vlan_ranges": network,
     }
 
 
@@ -338,34 +340,11 @@ def _undercloud_nova(wanted: Undercloud) -> Tree:
         "metadata_bind": _LOOPBACK,
         "is_undercloud": True,
         "compute": {
+            **nodemetadata.compute_processes(wanted.name, wanted.shares),
             **{
-                hypervisors.process(share.hypervisor): _compute_process(wanted, share.hypervisor)
-                | _share(share)
-                for share in wanted.shares
-            },
-            **{
-                hypervisors.process(name): _compute_process(wanted, name)
+                hypervisors.process(name): nodemetadata.compute_process(wanted.name, name)
                 for name in wanted.hypervisors or ()
                 if not hypervisors.entry(name).has_share
             },
         },
-    }
-
-
-def _compute_process(wanted: Undercloud, hypervisor: Hypervisor) -> Tree:
-    entry, name = hypervisors.entry(hypervisor), hypervisors.process(hypervisor)
-    process: Tree = {
-        "driver": entry.compute_driver,
-        "host": f"{wanted.name}-{name}",
-        "state_path": f"/mnt/state/nova-{name}",
-    }
-    return process | ({"virt_type": entry.virt_type} if entry.virt_type else {})
-
-
-def _share(share: Share) -> Tree:
-    return {
-        "memory_mb": share.memory_mib,
-        "disk_gb": share.disk_gib,
-        "vcpus": share.vcpus,
-        "vcpu_ratio": share.vcpu_ratio,
     }

@@ -34,7 +34,8 @@ class Network:
 class Instance:
     """A server that runs one service or several; ``networks`` begins with the control network.
 
-    ``privileged`` says that a container is to be allowed more than others.
+    ``privileged`` says that a container is to be allowed more than others. ``zone`` is the node that
+    it is to be on, if that matters.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Instance:
     disk_gib: int
     state_gib: int
     privileged: bool = False
+    zone: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +98,16 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Node:
+    """A further node of an undercloud, at an address on the control network: compute processes
+    alone."""
+
+    name: str
+    address: ipaddress.IPv4Address
+    shares: tuple[Share, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ControlNetwork:
     """The flat network of the undercloud and all instances; ``address`` is the undercloud's."""
 
@@ -113,7 +125,7 @@ class Undercloud:
     """A cloud whose instances are another cloud's servers; all its services in one instance.
 
     ``hypervisors`` are those that its image is made for, None for the usual ones; not each of them
-    has a share of the node.
+    has a share of the node. ``shares`` are of its own node, ``nodes`` the further ones.
     """
 
     shares: tuple[Share, ...]
@@ -122,3 +134,9 @@ class Undercloud:
     control: ControlNetwork = ControlNetwork()
     # The user-space datapath works on every machine; "system" needs the kernel's module.
     datapath_type: str = "netdev"
+    nodes: tuple[Node, ...] = ()
+
+    @property
+    def all_shares(self) -> tuple[Share, ...]:
+        """The shares of all nodes."""
+        return (*self.shares, *(share for node in self.nodes for share in node.shares))

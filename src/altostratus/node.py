@@ -1,9 +1,10 @@
-"""This machine as the one node of an undercloud: how it is divided among the hypervisors."""
+"""This machine as the first node of an undercloud: how it is divided among the hypervisors."""
 
 import collections.abc
+import dataclasses
 import json
 
-from altostratus import errors, hypervisors, machine, metadata
+from altostratus import errors, hypervisors, machine, metadata, nodemetadata
 from altostratus.hypervisors import Need, Needs
 from altostratus.model import Hypervisor, Overcloud, Undercloud
 
@@ -18,16 +19,28 @@ def undercloud(overcloud: Overcloud | None = None, asked: Needs | None = None) -
     """
     wanted = _most(hypervisors.needs(overcloud) if overcloud else {}, asked or {})
     chosen = tuple(asked) if asked is not None else None
-    kept = machine.state_dir() / "undercloud" / "local-data" / "undercloud.json"
-    if kept.exists():
-        tree = json.loads(kept.read_text())
-        chosen = again(metadata.hypervisors_of(tree), chosen)
-        return Undercloud(hypervisors.fit(metadata.shares_of(tree), wanted), chosen)
+    there = kept()
+    if there is not None:
+        return dataclasses.replace(
+            there,
+            hypervisors=again(there.hypervisors, chosen),
+            shares=hypervisors.fit(there.shares, wanted),
+        )
     size = machine.size()
     among = chosen or hypervisors.default()
     shares = hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus, wanted, among)
     _refuse_without_share(chosen or (), {share.hypervisor for share in shares})
     return Undercloud(shares, chosen)
+
+
+def kept() -> Undercloud | None:
+    """The undercloud of this machine as it was last wanted, if there is one."""
+    path = machine.state_dir() / "undercloud" / "local-data" / "undercloud.json"
+    if not path.exists():
+        return None
+    tree = json.loads(path.read_text())
+    nodes = nodemetadata.nodes_of(tree)
+    return Undercloud(metadata.shares_of(tree), metadata.hypervisors_of(tree), nodes=nodes)
 
 
 def _refuse_without_share(

@@ -21,6 +21,7 @@ class Deployed:
     image: str
     digest: str
     release: str
+    zone: str | None = None
 
 
 def public_urls(deployed: collections.abc.Mapping[str, Deployed]) -> dict[str, str]:
@@ -88,7 +89,7 @@ class Provider:
     """A compute process's share, and how much of it others than this overcloud use.
 
     ``trouble`` is why it takes no instances, if it takes none; ``is_disabled`` says that somebody
-    wanted it so.
+    wanted it so. ``zone`` is the availability zone of its node.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Provider:
     others_disk_gib: int = 0
     trouble: str | None = None
     is_disabled: bool = False
+    zone: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from altostratus.model import Hypervisor
 from altostratus.scheduling import Facts, Process
 
 CLIENT = "openstack --os-cloud undercloud"
-SHELL = "./altostratus undercloud shell"
-MEND_NETWORK = f"{SHELL} systemctl restart neutron-openvswitch-agent"
 
 
 class Aspect(enum.StrEnum):
@@ -94,9 +92,15 @@ def _properties(facts: Facts, process: Process, file: str) -> Obstacles:
     missing = wanted.traits - process.traits
     if missing:
         # It tells Placement of its traits when it starts.
-        fix = f"{SHELL} systemctl restart nova-compute@{hypervisor}"
+        fix = f"{room.shell(process.node)} systemctl restart nova-compute@{hypervisor}"
         text = f"lacks {', '.join(sorted(missing))}"
         yield Obstacle(Aspect.TRAITS, text, f"it {text}", fix if is_own else move)
+    zone = facts.instance.zone
+    if zone and process.provider.zone and process.provider.zone != zone:
+        text = f"it is in the zone {process.provider.zone}, not in {zone}"
+        fix = _in_file(facts, f"zone: {process.provider.zone}", file)
+        short = f"zone {process.provider.zone}"
+        yield Obstacle(Aspect.AGGREGATES, short, text, fix if is_own else move)
     closed = [
         one.name
         for one in scheduling.isolated(wanted, facts.aggregates)
@@ -152,10 +156,17 @@ def _elsewhere(facts: Facts, process: Process) -> Hypervisor | None:
 
 def _network(facts: Facts, process: Process) -> Obstacles:
     if process.network_trouble:
-        yield Obstacle(Aspect.NETWORK, "no agent", process.network_trouble, MEND_NETWORK)
+        yield Obstacle(
+            Aspect.NETWORK, "no agent", process.network_trouble, mend_network(process.node)
+        )
     elif facts.server and facts.server.unbound and is_there(facts, process):
         text = f"Neutron could not bind {', '.join(facts.server.unbound)}"
-        yield Obstacle(Aspect.NETWORK, "not bound", text, MEND_NETWORK)
+        yield Obstacle(Aspect.NETWORK, "not bound", text, mend_network(process.node))
+
+
+def mend_network(node: str) -> str:
+    """The command that starts the agent anew that wires what is on a node."""
+    return f"{room.shell(node)} systemctl restart neutron-openvswitch-agent"
 
 
 def _not_offered(facts: Facts, process: Process) -> Obstacles:

@@ -48,6 +48,25 @@ def aggregates(undercloud: Connection, provider: str) -> frozenset[str]:
     return frozenset(_get(undercloud, f"/resource_providers/{provider}/aggregates")["aggregates"])
 
 
+def named(undercloud: Connection, name: str) -> str | None:
+    """The id of the provider of this name, if there is one."""
+    found = _get(undercloud, "/resource_providers", [("name", name)])["resource_providers"]
+    return str(found[0]["uuid"]) if found else None
+
+
+def consumers(undercloud: Connection, provider: str) -> frozenset[str]:
+    """The ids of the servers that have something of a provider, or are to have it."""
+    return frozenset(_get(undercloud, f"/resource_providers/{provider}/allocations")["allocations"])
+
+
+def remove(undercloud: Connection, provider: str) -> None:
+    """Remove a provider that is still there."""
+    path = f"/resource_providers/{provider}"
+    response = undercloud.placement.delete(path, microversion=_VERSION)
+    if response.status_code != requests.codes.not_found:
+        openstack.exceptions.raise_from_response(response)
+
+
 def free(undercloud: Connection, provider: str, resource: str) -> int | None:
     """How much of a resource a provider has that is not used; None if it has none of that at all."""
     path = f"/resource_providers/{provider}"

@@ -8,7 +8,7 @@ import collections.abc
 import dataclasses
 
 from altostratus import hypervisors
-from altostratus.model import Hypervisor, Instance, Share
+from altostratus.model import UNDERCLOUD, Hypervisor, Instance, Share
 from altostratus.observed import Provider
 
 _MACHINES = "./altostratus node list shows all machines; 'node provide' makes more of them free"
@@ -154,6 +154,10 @@ def why_no_host(
 
 
 def _refusals(instance: Instance, provider: Provider) -> Lacks:
+    if instance.zone and provider.zone and provider.zone != instance.zone:
+        message = f"it is in the zone {provider.zone}, not in {instance.zone}"
+        yield message, f"name another zone for {instance.name}, or none"
+        return
     if provider.trouble is not None:
         yield provider.trouble, repair(provider)
     too_little = False
@@ -178,7 +182,14 @@ def repair(provider: Provider) -> str:
             "openstack --os-cloud undercloud compute service set --enable"
             f" {provider.name} nova-compute"
         )
-    return f"./altostratus undercloud shell journalctl -u nova-compute@{provider.hypervisor} -n 50"
+    node = hypervisors.node_of(provider.name, provider.hypervisor)
+    return f"{shell(node)} journalctl -u nova-compute@{provider.hypervisor} -n 50"
+
+
+def shell(node: str) -> str:
+    """What a command begins with that is run on a node of the undercloud."""
+    own = "./altostratus undercloud shell"
+    return own if node == UNDERCLOUD else f"{own} --node {node}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -37,11 +37,13 @@ class Demand:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Aggregate:
-    """Compute processes that belong together; ``traits`` are what its instances must ask for."""
+    """Compute processes that belong together; ``traits`` are what its instances must ask for,
+    ``zone`` is the availability zone that it makes, if it makes one."""
 
     id: str
     name: str
     traits: frozenset[str] = frozenset()
+    zone: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -154,9 +156,11 @@ def isolated(
 
 
 def query(
-    wanted: Demand, aggregates: collections.abc.Collection[Aggregate]
+    wanted: Demand,
+    aggregates: collections.abc.Collection[Aggregate],
+    zone: str | None = None,
 ) -> list[tuple[str, str]]:
-    """What Nova asks Placement's allocation candidates for."""
+    """What Nova asks Placement's allocation candidates for, in a zone if one is named."""
     resources = ",".join(f"{name}:{amount}" for name, amount in sorted(wanted.resources.items()))
     found = [("limit", _LIMIT), ("resources", resources), ("root_required", _ROOT)]
     if wanted.traits:
@@ -164,6 +168,9 @@ def query(
     closed = [one.id for one in isolated(wanted, aggregates)]
     if closed:
         found.append(("member_of", f"!in:{','.join(sorted(closed))}"))
+    if zone:
+        inside = sorted(one.id for one in aggregates if one.zone == zone)
+        found.append(("member_of", f"in:{','.join(inside)}"))
     return sorted(found)
 
 

@@ -18,7 +18,7 @@ Secrets = collections.abc.Mapping[str, str]
 REGION = "RegionOne"
 REGISTRY_USER = "altostratus"
 REGISTRY_PORT = 5005
-_MESSAGING_IN_CLEAR = 5672
+MESSAGING_IN_CLEAR = 5672
 # The physical network by which an overcloud's machines reach others than themselves.
 _PROVIDER = "provider"
 PROVIDER_BRIDGE = "br-ex"
@@ -27,7 +27,7 @@ _DATAPATH = "netdev"
 _TENANT_NETWORKS = "vxlan"
 _COMPUTE = "nova-compute"
 # Where the element instance-tls has the cloud's authorities, and Debian those of its own.
-_AUTHORITY = "/etc/ssl/instance/authority.pem"
+AUTHORITY = "/etc/ssl/instance/authority.pem"
 _NO_AUTHORITY = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -69,7 +69,7 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
         if "keystone" in service.needs:
             tree["identity"] = {
                 "auth_url": cloud.auth_url,
-                "cafile": _AUTHORITY if cloud.shown else _NO_AUTHORITY,
+                "cafile": AUTHORITY if cloud.shown else _NO_AUTHORITY,
                 "region": REGION,
             }
         if cloud.cache_host and service.uses_cache:
@@ -275,7 +275,7 @@ def messaging_password_hash(password: str) -> str:
 def _database_url(cloud: Cloud, user: str, database: str) -> str:
     # With its port and query: nova-manage makes templates of them.
     password = cloud.secrets[f"{user}_database_password"]
-    trusted = f"&ssl_ca={_AUTHORITY}" if cloud.shown else ""
+    trusted = f"&ssl_ca={AUTHORITY}" if cloud.shown else ""
     place = f"{cloud.database_host}:3306/{database}?charset=utf8mb4{trusted}"
     return f"mysql+pymysql://{user}:{password}@{place}"
 
@@ -283,5 +283,5 @@ def _database_url(cloud: Cloud, user: str, database: str) -> str:
 def _transport_url(cloud: Cloud, user: str, vhost: str | None = None) -> str:
     """A service's own account in RabbitMQ, by default in the virtual host that is named like it."""
     password = cloud.secrets[f"{user}_messaging_password"]
-    port = services.MESSAGING_PORT if cloud.shown else _MESSAGING_IN_CLEAR
+    port = services.MESSAGING_PORT if cloud.shown else MESSAGING_IN_CLEAR
     return f"rabbit://{user}:{password}@{cloud.messaging_host}:{port}/{vhost or user}"

@@ -25,6 +25,7 @@ _SPECIAL = tuple(
 # Of instances that are alike.
 _MOST = 64
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
+_ZONE = re.compile(r"[a-z]([a-z0-9-]{0,62})")
 _NETWORK_NAME = re.compile(r"[a-z]([a-z0-9_-]{0,30}[a-z0-9])?")
 
 
@@ -87,6 +88,12 @@ def _check_label(name: str) -> str:
     return name
 
 
+def _check_zone(name: str) -> str:
+    if not _ZONE.fullmatch(name):
+        raise _fail(f"{name!r} cannot be a zone", "say the name of a node, such as 'undercloud'")
+    return name
+
+
 def _check_network_name(name: str) -> str:
     if name == CONTROL:
         raise _fail(
@@ -129,6 +136,7 @@ _Label = Annotated[str, pydantic.AfterValidator(_check_label)]
 _NetworkName = Annotated[str, pydantic.AfterValidator(_check_network_name)]
 _HypervisorName = Annotated[str, pydantic.AfterValidator(_check_hypervisor)]
 _ServiceName = Annotated[str, pydantic.AfterValidator(_check_service)]
+_Zone = Annotated[str, pydantic.AfterValidator(_check_zone)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
 
 
@@ -154,6 +162,7 @@ class _InstanceEntry(_Strict):
     vcpus: _Count | None = None
     disk: _Count | None = None
     state: Annotated[int, pydantic.Field(strict=True, ge=1, le=16384)] | None = None
+    zone: _Zone | None = None
     privileged: Annotated[bool, pydantic.Field(strict=True)] = False
 
 
@@ -245,4 +254,5 @@ def _instance(
         disk_gib=entry.disk or max(service.disk_gib for service in runs) + len(runs) - 1,
         state_gib=entry.state or sum(service.state_gib for service in runs),
         privileged=entry.privileged and on_request,
+        zone=entry.zone,
     )

@@ -154,6 +154,7 @@ def _describe(inputs: Inputs, instance: Instance) -> Tree:
         "image": inputs.images[instance.name].digest,
         "release": inputs.images[instance.name].release,
         "digest": tree["altostratus"]["digest"],
+        **_zone(instance),
     }
 
 
@@ -183,9 +184,14 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
             "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
             "metadata": _server_metadata(inputs.overcloud, instance),
+            **_zone(instance),
         },
     }
     return resources | _configuration(inputs, instance, digest)
+
+
+def _zone(instance: Instance) -> Tree:
+    return {"zone": instance.zone} if instance.zone else {}
 
 
 def _untagged(instance: Instance) -> tuple[str, ...]:

@@ -191,6 +191,7 @@ def _deployed(about: dict[str, Any]) -> dict[str, observed.Deployed]:
             digest=one["digest"],
             # There was one only before it was kept.
             release=one.get("release", releases.LATEST),
+            zone=one.get("zone"),
         )
         for name, one in about["instances"].items()
     }
@@ -277,13 +278,13 @@ def providers(
     own: dict[str, list[tuple[int, int]]] = {}
     ids = set()
     for server in own_servers:
-        own.setdefault(server.metadata[stack.HYPERVISOR], []).append(_shape(server))
+        own.setdefault(server.compute_host or "", []).append(_shape(server))
         ids.add(server.id)
     by_trait = {hypervisors.entry(name).trait: Hypervisor(name) for name in hypervisors.names()}
     processes = {one.host: one for one in undercloud.compute.services(binary="nova-compute")}
     offered = tuple(placement.providers(undercloud))
     shares = (
-        provider(by_trait[trait], found, processes.get(found.name), own.get(by_trait[trait], ()))
+        provider(by_trait[trait], found, processes.get(found.name), own.get(found.name, ()))
         for found in offered
         if not metalproviders.is_machine(found)
         for trait in sorted(found.traits & by_trait.keys())
@@ -308,6 +309,7 @@ def provider(
         others_disk_gib=max(found.used_disk_gib - sum(disk for _, disk in shapes), 0),
         trouble=_trouble(process),
         is_disabled=process is not None and process.status == "disabled",
+        zone=str(process.availability_zone or "") if process is not None else "",
     )
 
 

@@ -33,8 +33,8 @@ Container = docker.models.containers.Container
 class Box:
     """A system container; ``what`` it is in words, ``shell`` the command that opens one in it.
 
-    ``image`` is the name of its image in the engine, ``address`` its own on ``network``, ``volume``
-    its state, and ``metadata`` the folder of what it is configured with.
+    ``image`` is the name of its image in the engine, ``address`` its own on ``network``, if that
+    matters, ``volume`` its state, and ``metadata`` the folder of what it is configured with.
     """
 
     what: str
@@ -43,7 +43,7 @@ class Box:
     image: str
     volume: str
     network: str
-    address: str
+    address: str | None
     metadata: pathlib.Path
     shell: str
 

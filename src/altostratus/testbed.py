@@ -13,9 +13,6 @@ import secrets as random
 import uuid
 from typing import Any
 
-import docker
-import docker.errors
-import docker.types
 import yaml
 
 from altostratus import (
@@ -28,6 +25,7 @@ from altostratus import (
     metadata,
     model,
     systemcontainer,
+    trunk,
     undercloud,
 )
 
@@ -35,11 +33,6 @@ NAME = "testbed"
 ADDRESS = "192.168.23.3"
 BMC_PORT = 8000
 USER = "admin"
-NETWORK = "altostratus-nodes"
-# The engine gives its NICs addresses; none of them is used.
-_CIDR = "192.168.26.0/28"
-_BRIDGE = "alto1"
-_NIC = "eth1"
 _PASSWORD_LENGTH = 24
 
 
@@ -82,11 +75,9 @@ def up(wanted: collections.abc.Sequence[Machine]) -> str:
     tree = describe(wanted, known, certificates.trusted(undercloud.known_secrets()) or "")
     (_folder() / "local-data").mkdir(mode=0o700, parents=True, exist_ok=True)
     systemcontainer.write_private(_folder() / "local-data" / f"{NAME}.json", tree)
-    _create_network(engine)
+    trunk.create(engine)
     systemcontainer.start(engine, box, tag)
-    for container in (undercloud.CONTAINER, box.name):
-        _connect(engine, container)
-    _join()
+    trunk.connect(engine, box.name)
     systemcontainer.follow_configuration(engine, box, tree["altostratus"]["digest"])
     return to_import(wanted, _write_password(known["password"]))
 
@@ -97,11 +88,7 @@ def down() -> None:
         return
     engine = systemcontainer.connect()
     systemcontainer.remove(engine, the_box())
-    there = systemcontainer.find(engine, undercloud.CONTAINER)
-    if there is not None:
-        run = there.exec_run(["ovs-vsctl", "--if-exists", "del-port", _NIC])
-        log.debug(f"the undercloud's port {_NIC}: {run.exit_code}")
-    systemcontainer.remove_if_there(lambda: _remove_network(engine), "network of the testbed")
+    trunk.leave(engine)
     for path in sorted(_folder().rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     _folder().rmdir()
@@ -202,46 +189,3 @@ def _write_password(password: str) -> pathlib.Path:
     path.touch(mode=0o600)
     path.write_text(password)
     return path
-
-
-def _create_network(engine: docker.DockerClient) -> None:
-    if engine.networks.list(names=[f"^{NETWORK}$"]):
-        return
-    pool = docker.types.IPAMPool(subnet=_CIDR)
-    options = {
-        "com.docker.network.bridge.name": _BRIDGE,
-        "com.docker.network.bridge.enable_ip_masquerade": "false",
-    }
-    try:
-        engine.networks.create(
-            NETWORK,
-            driver="bridge",
-            ipam=docker.types.IPAMConfig(pool_configs=[pool]),
-            options=options,
-        )
-    except docker.errors.APIError as exc:
-        raise errors.Error(
-            f"the testbed's network {_CIDR} cannot be made: {exc.explanation}",
-            hint="another network of this machine overlaps it: see 'ip route'",
-        ) from exc
-
-
-def _connect(engine: docker.DockerClient, container: str) -> None:
-    network = engine.networks.get(NETWORK)
-    if container not in {one.name for one in network.containers}:
-        network.connect(container)
-
-
-def _join() -> None:
-    """Make the network a part of the undercloud's control network."""
-    bridge = model.ControlNetwork().bridge
-    undercloud.execute("ip", "address", "flush", "dev", _NIC)
-    undercloud.execute("ip", "link", "set", _NIC, "up")
-    undercloud.execute("ovs-vsctl", "--may-exist", "add-port", bridge, _NIC)
-
-
-def _remove_network(engine: docker.DockerClient) -> None:
-    network = engine.networks.get(NETWORK)
-    for container in network.containers:
-        network.disconnect(container, force=True)
-    network.remove()

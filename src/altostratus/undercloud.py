@@ -105,7 +105,7 @@ def down() -> None:
         systemcontainer.remove_if_there(
             lambda: engine.networks.get(NETWORK).remove(), "management network"
         )
-    _release_loop_devices()
+    release_loop_devices()
     shutil.rmtree(_folder(), ignore_errors=True)
     for name in ("undercloud", "overcloud"):
         credentials.remove(name)
@@ -123,12 +123,14 @@ def shown_certificates() -> tuple[certificates.Certificate, ...]:
     return certificates.described(known_secrets())
 
 
-def shell(command: collections.abc.Sequence[str] = ("bash", "-l")) -> None:
-    """Replace this process by a shell in the undercloud instance."""
+def shell(
+    command: collections.abc.Sequence[str] = ("bash", "-l"), container: str = CONTAINER
+) -> None:
+    """Replace this process by a shell in the undercloud instance, or in another container."""
     if status() is None:
         raise errors.Error("there is no undercloud here", hint="./altostratus undercloud up")
     terminal = ["--tty"] if sys.stdin.isatty() else []
-    os.execvp("docker", ["docker", "exec", "--interactive", *terminal, CONTAINER, *command])
+    os.execvp("docker", ["docker", "exec", "--interactive", *terminal, container, *command])
 
 
 def execute(*command: str) -> str:
@@ -154,7 +156,7 @@ def _write_metadata(undercloud: model.Undercloud) -> tuple[dict[str, Any], dict[
     (folder / "local-data").mkdir(mode=0o700, parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC)
     generated = certificates.renewed(
-        metadata.undercloud_secrets(known_secrets(), undercloud.hypervisors),
+        metadata.undercloud_secrets(known_secrets(), undercloud.hypervisors, undercloud.nodes),
         undercloud.name,
         {undercloud.name: [str(undercloud.control.address)]},
         now,
@@ -203,8 +205,8 @@ def _add_route(undercloud: model.Undercloud) -> None:
     run.run(["ip", "route", "replace", cidr, "via", MANAGEMENT_ADDRESS])
 
 
-def _release_loop_devices() -> None:
-    """Detach loop devices whose file went with the undercloud's volume: Nova's do not go alone."""
+def release_loop_devices() -> None:
+    """Detach loop devices whose file went with the volume of a node: Nova's do not go alone."""
     listing = run.run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"]).stdout
     for line in listing.splitlines():
         name, _, backing = line.partition(" ")

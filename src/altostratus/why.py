@@ -7,7 +7,7 @@ import collections.abc
 import dataclasses
 import json
 
-from altostratus import obstacles, scheduling, table
+from altostratus import hypervisors, obstacles, room, scheduling, table
 from altostratus.obstacles import Aspect, Obstacle
 from altostratus.scheduling import Demand, Facts, Process, Record, Server
 
@@ -70,7 +70,7 @@ def explain(facts: Facts, file: str) -> Explanation:
         facts.processes, key=lambda one: (one.provider.hypervisor != own, one.provider.name)
     )
     rows = tuple(_row(facts, one, file) for one in order)
-    query = scheduling.query(facts.demand, facts.aggregates)
+    query = scheduling.query(facts.demand, facts.aggregates, facts.instance.zone)
     return Explanation(
         overcloud=facts.overcloud,
         instance=facts.instance.name,
@@ -193,10 +193,12 @@ def _result(facts: Facts, rows: collections.abc.Sequence[Row], file: str) -> Res
 
 
 def _failed(facts: Facts, server: Server) -> Result:
-    text = f"It was placed on {server.failed_on or server.host} and failed there"
+    host = str(server.failed_on or server.host)
+    text = f"It was placed on {host} and failed there"
+    node = hypervisors.node_of(host, facts.instance.hypervisor)
     if server.unbound or _BINDING_FAILED in (server.fault or ""):
-        return Result(f"{text}: Neutron could not bind its ports", obstacles.MEND_NETWORK)
-    log = f"{obstacles.SHELL} journalctl -u nova-compute@{facts.instance.hypervisor} -n 50"
+        return Result(f"{text}: Neutron could not bind its ports", obstacles.mend_network(node))
+    log = f"{room.shell(node)} journalctl -u nova-compute@{facts.instance.hypervisor} -n 50"
     return Result(f"{text}: {server.fault or 'Nova does not say why'}", log)
 
 

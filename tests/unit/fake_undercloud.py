@@ -46,13 +46,13 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
         for name in hypervisors.default():
             self.add_process(name)
 
-    def add_process(self, hypervisor: str) -> None:
-        """A compute process as ``undercloud up`` leaves it."""
-        host, entry = f"undercloud-{hypervisor}", hypervisors.entry(hypervisor)
+    def add_process(self, hypervisor: str, node: str = "undercloud") -> None:
+        """A compute process as ``undercloud up`` or ``add-node`` leaves it."""
+        host, entry = f"{node}-{hypervisor}", hypervisors.entry(hypervisor)
         aggregate = str(uuid.uuid4())
         self.kinds[host] = entry.hypervisor_type.upper()
         self.services.append(
-            {"id": host, "binary": "nova-compute", "host": host, "zone": "nova"}
+            {"id": host, "binary": "nova-compute", "host": host, "zone": node}
             | {"status": "enabled", "state": "up", "disabled_reason": None}
             | {"updated_at": "2026-01-01T00:00:00.000000"}
         )
@@ -67,6 +67,7 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
             "usages": {"MEMORY_MB": 0, "DISK_GB": 0},
             "traits": [entry.trait, "COMPUTE_NODE", "OWNER_NOVA"],
             "aggregates": [aggregate],
+            "allocations": {},
         }
 
     def candidates(self, query: collections.abc.Mapping[str, list[str]]) -> list[Any]:
@@ -76,6 +77,7 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
         closed = {
             aggregate
             for one in query.get("member_of", ())
+            if one.startswith("!in:")
             for aggregate in one.removeprefix("!in:").split(",")
         }
         return [
@@ -126,7 +128,9 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
             case "placement", "resource_providers":
                 return {
                     "resource_providers": [
-                        {"uuid": one["uuid"], "name": name} for name, one in self.providers.items()
+                        {"uuid": one["uuid"], "name": name}
+                        for name, one in self.providers.items()
+                        if name in query.get("name", [name])
                     ]
                 }
             case "placement", "resource_providers", identity, what:

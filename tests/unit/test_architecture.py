@@ -14,7 +14,7 @@ _MODULES = sorted(path.stem for path in _SOURCE.glob("*.py"))
 _LAYERS = (
     {"__main__"},
     {"cli"},
-    {"cli_file", "cli_image", "cli_node", "cli_overcloud", "virtualization"},
+    {"cli_file", "cli_image", "cli_node", "cli_overcloud", "cli_undercloud", "virtualization"},
     {"upgrade"},
     {
         "deploy",
@@ -22,7 +22,9 @@ _LAYERS = (
         "node",
         "reach",
         "removal",
+        "scaleout",
         "testbed",
+        "trunk",
         "status",
         "tempest",
         "agentramdisk",
@@ -59,8 +61,9 @@ _LAYERS = (
     {"changes"},
     {"room", "scheduling"},
     {"stack", "addresses"},
-    {"metadata", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
+    {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
     {"crosschecks", "inventory"},
+    {"nodemetadata"},
     {"images", "sections"},
     {"imagespec"},
     {"elements", "workers"},
@@ -80,7 +83,7 @@ _LAYERS = (
 _PURE = {
     "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
     "errors", "heatenv", "history",
-    "hypervisors", "keptplan", "metadata", "model", "nodesfile", "observed", "obstacles", "plan",
+    "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
     "releases", "rollout",
     "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",

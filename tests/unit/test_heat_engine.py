@@ -1,6 +1,7 @@
 """The pinned release's own Heat engine reads the stack, without a cloud and a database."""
 
 import base64
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -50,6 +51,7 @@ for name, resource in whole.resources.items():
         "ports": [one["port"] for one in server.properties["networks"]],
         "user_data": server.properties["user_data"],
         "metadata": server.properties["metadata"],
+        "zone": server.properties["availability_zone"],
         "another_image": "replace" if replaced else props["image_update_policy"],
         "hidden": sorted(k for k, v in inner.param_schemata().items() if v.hidden),
     }
@@ -63,6 +65,9 @@ _HISTORY = '[{"images": {"digest": {"digest": "abc"}}}]'
 def heat_said() -> dict[str, Any]:
     pytest.importorskip("heat", reason="the OpenStack release is not installed")
     overcloud = spec.parse((_ROOT / "examples" / "quickstart.yaml").read_text(), "quickstart")
+    database, *others = overcloud.instances
+    placed = dataclasses.replace(database, zone="second")
+    overcloud = dataclasses.replace(overcloud, instances=(placed, *others))
     observed = golden.empty_undercloud()
     made = golden.make_plan(overcloud, observed)
     secrets = golden.fixed_secrets(overcloud)
@@ -110,6 +115,14 @@ def test_each_instance_is_the_server_of_its_hypervisor(
 def test_running_servers_are_not_replaced(read_by_heat: dict[str, dict[str, object]]) -> None:
     assert read_by_heat["database"]["restricted"] == ["replace"]
     assert read_by_heat["identity"]["restricted"] == []
+
+
+def test_an_instance_is_in_the_zone_that_it_names(
+    read_by_heat: dict[str, dict[str, object]],
+) -> None:
+    zones = {name: one["zone"] for name, one in read_by_heat.items()}
+    # None, as in a template that does not have it: another value would make another server.
+    assert zones == {"database": "second", "identity": None, "images": None}
 
 
 def test_another_image_rebuilds_the_server_it_has(

@@ -146,3 +146,16 @@ def test_machines_are_enough_for_all_at_the_same_time() -> None:
 
 def test_a_machine_elsewhere_is_no_share_of_this_one(on_metal: tuple[Instance, ...]) -> None:
     assert list(room.lacks_in_all(on_metal, (Share(DOCKER, 512, 10, 1),))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "shell"),
+    [
+        ("undercloud-docker", "shell journalctl"),
+        ("second-docker", "shell --node second journalctl"),
+    ],
+)
+def test_what_is_wrong_is_looked_for_on_its_node(name: str, shell: str) -> None:
+    provider = Provider(name, Hypervisor("docker"), 1024, 20, trouble="it is down")
+    command = f"./altostratus undercloud {shell} -u nova-compute@docker -n 50"
+    assert room.repair(provider) == command

@@ -52,3 +52,16 @@ def test_aggregates_are_closed_to_those_who_do_not_ask_for_all_their_traits() ->
     ]
     assert [one.id for one in scheduling.isolated(wanted, aggregates)] == ["2", "3"]
     assert ("member_of", "!in:2,3") in scheduling.query(wanted, aggregates)
+
+
+def test_a_zone_is_asked_for_by_its_aggregate() -> None:
+    wanted = scheduling.demand(1024, 1, 2, {}, {})
+    aggregates = [
+        scheduling.Aggregate("1", "hypervisor-lxc", frozenset(["CUSTOM_HYPERVISOR_LXC"])),
+        scheduling.Aggregate("2", "second", zone="second"),
+        scheduling.Aggregate("3", "undercloud", zone="undercloud"),
+    ]
+    asked = [
+        value for key, value in scheduling.query(wanted, aggregates, "second") if key == "member_of"
+    ]
+    assert asked == ["!in:1", "in:2"]
