@@ -3,6 +3,7 @@
 Each is one step of a plan.
 """
 
+import collections.abc
 from typing import Any
 
 from altostratus import (
@@ -51,12 +52,17 @@ def rebuild(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     image = survey.glance_images(undercloud)[deployment.plan.images[server.instance].digest]
     _end_task(deployment, server, shown)
     found = undercloud.compute.get_server(server.id)
+    # Without it Nova finds the traits of another image nowhere.
+    placement.restore_allocation(undercloud, found, _taken(found))
     undercloud.compute.rebuild_server(found, image, preserve_ephemeral=True)
     _wait_alive(deployment, step, server, shown)
-    flavor: Any = found.flavor
+
+
+def _taken(found: Any) -> collections.abc.Mapping[str, int]:
+    """What a server takes of its node, in Placement's words."""
+    flavor = found.flavor
     size = (flavor.ram, flavor.vcpus, flavor.disk)
-    wanted = scheduling.demand(*size, flavor.extra_specs or {}, {})
-    placement.restore_allocation(undercloud, found, wanted.resources)
+    return scheduling.demand(*size, flavor.extra_specs or {}, {}).resources
 
 
 def _end_task(deployment: Deployment, server: observed.Server, shown: log.Step) -> None:
@@ -104,6 +110,9 @@ def _wait_alive(
 
     def running() -> tuple[Any, str]:
         found = compute.get_server(server.id)
+        if found.status == "ERROR" and found.task_state is None:
+            said = (found.fault or {}).get("message") or "Nova does not say why"
+            raise errors.Error(f"{step.subject} does not start: {said}", hint)
         return (found if found.status == "ACTIVE" else None), f"it is {found.status}"
 
     timeout_s = _within_s(deployment, server, _SERVER_S)
