@@ -6,8 +6,9 @@ import subprocess
 import pytest
 
 CHOSEN = (
-    *("isolated", "combined", "kvm", "compute"),
-    *("upgrade", "killed", "repair", "faults", "failure"),
+    *("isolated", "renewal", "combined", "kvm", "compute", "tempest"),
+    *("upgrade", "undone", "killed", "repair", "faults", "failure"),
+    *("isolation", "documents"),
 )
 # Those that a run has only if it is asked for them by name, or for all.
 NAMED = ("release", "nodes", "baremetal")

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography import fernet
 
 from altostratus import keypair, machine
+from altostratus.errors import Exit
 from altostratus.undercloud import CONTAINER
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -41,6 +42,14 @@ def altostratus(*arguments: str, timeout_s: float = COMMAND_S, ok: bool = True) 
     )
     assert not ok or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     return done
+
+
+def have_deployed(file: str) -> None:
+    """Deploy an overcloud in the place of another, unless it is the one that is there."""
+    planned = altostratus("overcloud", "plan", "--detailed-exitcode", file, ok=False)
+    if planned.returncode != Exit.DONE:
+        altostratus("overcloud", "delete")
+        altostratus("devtest", file, timeout_s=DEPLOY_S)
 
 
 def kill_during(step: str, *arguments: str, checkout: pathlib.Path | None = None) -> None:

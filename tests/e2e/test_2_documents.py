@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e import clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("documents")]
 
 PAGES = (clouds.ROOT / "README.md", *sorted((clouds.ROOT / "docs").rglob("*.md")))
 # As they stand in blocks of their own.

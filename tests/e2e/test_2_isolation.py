@@ -10,7 +10,7 @@ import requests
 from altostratus import credentials
 from tests.e2e import clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("isolation")]
 
 INSTANCES = ("database", "identity", "images")
 UNDERCLOUD = ("192.168.24.1", "192.168.23.2")

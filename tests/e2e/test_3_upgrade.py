@@ -63,7 +63,7 @@ def test_rollback_takes_up_the_roots_that_were_kept() -> None:
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
-@pytest.mark.turn("killed")
+@pytest.mark.turn("undone")
 def test_rebuild_that_is_cut_off_is_undone(changed: pathlib.Path) -> None:
     """Nova says ERROR of a server whose nova-compute was killed; Heat must not make another."""
     before = facts("identity")
@@ -92,7 +92,7 @@ def test_upgrade_that_is_killed_anywhere_goes_on(changed: pathlib.Path, step: st
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
-@pytest.mark.turn("killed")
+@pytest.mark.turn("undone")
 def test_engine_that_is_killed_in_an_upgrade_leaves_one_image_or_the_other(
     changed: pathlib.Path,
 ) -> None:
@@ -110,7 +110,7 @@ def test_engine_that_is_killed_in_an_upgrade_leaves_one_image_or_the_other(
     clouds.altostratus("overcloud", "verify")
 
 
-@pytest.mark.turn("killed")
+@pytest.mark.turn("undone")
 def test_server_whose_rebuild_failed_is_rebuilt() -> None:
     """Nova says ERROR of it, and has told Placement to forget it."""
     before = facts("images")
@@ -124,6 +124,7 @@ def test_server_whose_rebuild_failed_is_rebuilt() -> None:
     assert "Nothing to do" in clouds.altostratus("overcloud", "deploy").stdout
 
 
+@pytest.mark.turn("undone")
 def test_image_that_does_not_do_is_taken_back(tmp_path: pathlib.Path) -> None:
     script = "keystone/os-refresh-config/configure.d/41-broken"
     broken = checkout.changed(tmp_path, {script: BROKEN})

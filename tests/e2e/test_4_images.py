@@ -7,7 +7,7 @@ import pytest
 from altostratus import cloud
 from tests.e2e import clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("documents")]
 
 
 def test_a_file_is_loaded_with_the_only_hypervisor_that_may_run_it(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e import clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("documents")]
 
 PAGE = clouds.ROOT / "docs/howto/networks.md"
 FILE = str(clouds.ROOT / "examples/quickstart.yaml")

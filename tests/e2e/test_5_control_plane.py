@@ -188,13 +188,14 @@ def test_memory_of_an_instance_beside_its_service() -> None:
     assert max(taken.values()) <= LARGEST_BASE_MIB, json.dumps(taken)
 
 
-@pytest.mark.turn("isolated")
+@pytest.mark.turn("renewal")
 @pytest.mark.parametrize("options", [(), ("--authority",)], ids=["front", "authority"])
 def test_certificate_is_renewed_while_requests_go_on(
     options: tuple[str, ...], tmp_path: pathlib.Path
 ) -> None:
     """Seen by clients that know no more than the authority of before."""
     file = str(EXAMPLES / "isolated.yaml")
+    clouds.have_deployed(file)
     entry = credentials.read("overcloud")
     assert entry is not None
     known = tmp_path / "ca.pem"

@@ -12,7 +12,7 @@ from altostratus import cloud
 from tests import fake_hypervisor
 from tests.e2e import clouds
 
-pytestmark = pytest.mark.usefixtures("deployed")
+pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("documents")]
 
 NAME = "another-hypervisor"
 UP_S = 120

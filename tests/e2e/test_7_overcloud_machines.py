@@ -24,9 +24,10 @@ BOOT_S = 300
 BOOTED = "cat /proc/sys/kernel/random/boot_id"
 TEMPEST_S = 2400
 
-pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("compute")]
+pytestmark = pytest.mark.usefixtures("deployed")
 
 
+@pytest.mark.turn("compute")
 def test_control_plane_and_compute_node_deploy() -> None:
     clouds.altostratus("overcloud", "delete")
     clouds.altostratus("devtest", str(FILE), timeout_s=clouds.DEPLOY_S)
@@ -35,10 +36,12 @@ def test_control_plane_and_compute_node_deploy() -> None:
     assert "Nothing to do" in again.stdout
 
 
+@pytest.mark.turn("compute")
 def test_privileges_stay_in_the_user_namespace() -> None:
     assert clouds.in_instance("compute", "cat /proc/1/uid_map").split()[1] != "0"
 
 
+@pytest.mark.turn("compute")
 def test_machine_is_reached_through_a_router(tmp_path: pathlib.Path) -> None:
     connection = cloud.connect("overcloud")
     external = provider_network()
@@ -58,7 +61,9 @@ def test_machine_is_reached_through_a_router(tmp_path: pathlib.Path) -> None:
     remove(connection)
 
 
+@pytest.mark.turn("tempest")
 def test_tempest_passes() -> None:
+    clouds.have_deployed(str(FILE))
     done = clouds.altostratus("overcloud", "verify", "--tempest", str(FILE), timeout_s=TEMPEST_S)
     assert "tests passed" in done.stdout
 
