@@ -8,7 +8,7 @@ import pytest
 CHOSEN = (
     *("isolated", "renewal", "combined", "kvm", "compute", "tempest"),
     *("upgrade", "undone", "killed", "repair", "faults", "failure"),
-    *("isolation", "documents"),
+    *("drivers", "isolation", "documents"),
 )
 # Those that a run has only if it is asked for them by name, or for all.
 NAMED = ("release", "nodes", "baremetal")
@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _group(item: pytest.Item) -> str | None:
     marker = item.get_closest_marker("turn")
     if marker is None:
-        return None
+        return "drivers" if item.get_closest_marker("real") else None
     (group,) = marker.args
     assert group in GROUPS, f"{item.nodeid}: there is no heavy group {group!r}"
     return str(group)
