@@ -7,8 +7,6 @@ import tempfile
 import traceback
 
 import click
-import keystoneauth1.exceptions
-import openstack.exceptions
 
 from altostratus import (
     cli_file,
@@ -52,16 +50,22 @@ def _run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         log.info("interrupted; run it again to carry on")
         return _INTERRUPTED
-    except (
-        openstack.exceptions.SDKException,
-        keystoneauth1.exceptions.ClientException,
-    ) as exc:
-        hint = (
-            "run it again with --debug, or look at the undercloud: ./altostratus undercloud status"
-        )
-        return _tell(errors.Error(f"OpenStack refused: {exc}", hint), exc)
-    except Exception:  # noqa: BLE001 (whatever it is: this is where a bug ends)
-        return _bug()
+    except Exception as exc:  # noqa: BLE001 (whatever it is: this is where a bug ends)
+        refused = _refusal(exc)
+        return _tell(refused, exc) if refused else _bug()
+
+
+def _refusal(exc: Exception) -> errors.Error | None:
+    """What is told where OpenStack refused something, if that is what happened."""
+    # Imported here: half of the time of a command that asks no cloud.
+    import keystoneauth1.exceptions
+    import openstack.exceptions
+
+    kinds = (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException)
+    if not isinstance(exc, kinds):
+        return None
+    hint = "run it again with --debug, or look at the undercloud: ./altostratus undercloud status"
+    return errors.Error(f"OpenStack refused: {exc}", hint)
 
 
 def _tell(error: errors.Error, cause: BaseException | None = None) -> int:
