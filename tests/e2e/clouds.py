@@ -131,7 +131,9 @@ def status(file: str | None = None) -> Any:
 @functools.cache
 def addresses() -> dict[str, str]:
     """The control address of each instance, which it keeps until something is deployed."""
-    return {one["name"]: one["addresses"]["control"] for one in status()["instances"]}
+    # Of the first cloud's file, which may not be what is deployed: some have none.
+    found = {one["name"]: one["addresses"] for one in status()["instances"]}
+    return {name: one["control"] for name, one in found.items() if one}
 
 
 @functools.cache
