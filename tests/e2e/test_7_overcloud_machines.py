@@ -1,27 +1,21 @@
 """What an overcloud is for: it boots a machine, which is reached through a router; tempest agrees."""
 
-import collections.abc
 import contextlib
 import pathlib
 import subprocess
-import time
 import urllib.parse
-from typing import Any
 
 import openstack
 import pytest
 import websocket
 
-from altostratus import cloud, credentials, glance, guest, machine, reach, spec, tempest
+from altostratus import cloud, credentials
 from altostratus.errors import Exit
-from altostratus.model import Network
-from tests.e2e import checkout, clouds
+from altostratus.machine import install
+from tests.e2e import checkout, clouds, machines
+from tests.e2e.machines import NAME, Machine, wait_for
 
 FILE = clouds.ROOT / "examples/compute.yaml"
-NAME = "e2e"
-PRIVATE = "10.20.30.0/24"
-BOOT_S = 300
-BOOTED = "cat /proc/sys/kernel/random/boot_id"
 TEMPEST_S = 2400
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -43,22 +37,18 @@ def test_privileges_stay_in_the_user_namespace() -> None:
 
 @pytest.mark.turn("compute")
 def test_machine_is_reached_through_a_router(tmp_path: pathlib.Path) -> None:
+    machine = machines.boot(str(FILE), tmp_path)
     connection = cloud.connect("overcloud")
-    external = provider_network()
-    reach.open(external)
-    outside = tempest.external_network(connection, external)
-    image = glance.load_file(connection, guest.build(), NAME, "raw")
-    server, address = boot(connection, image, outside, key=tmp_path / "key")
-    assert connection.compute.get_server(server).status == "ACTIVE"
-    assert_screen_is_shown(connection, server)
-    machine.install(("iputils-ping",))
-    ping = ["ping", "-c", "1", "-W", "2", address]
+    assert connection.compute.get_server(machine.server).status == "ACTIVE"
+    assert_screen_is_shown(connection, machine.server)
+    install(("iputils-ping",))
+    ping = ["ping", "-c", "1", "-W", "2", machine.address]
     wait_for(lambda: subprocess.run(ping, capture_output=True, check=False).returncode == 0)
-    wait_for(lambda: ssh(address, tmp_path / "key", "hostname") == f"{NAME}\n")
-    fixed = ssh(address, tmp_path / "key", "ip -4 -o addr show")
-    assert "10.20.30." in fixed and address not in fixed
-    assert_node_changes_only_with_its_machine(tmp_path, address)
-    remove(connection)
+    wait_for(lambda: machine.ssh("hostname") == f"{NAME}\n")
+    fixed = machine.ssh("ip -4 -o addr show")
+    assert "10.20.30." in fixed and machine.address not in fixed
+    assert_node_changes_only_with_its_machine(tmp_path, machine)
+    machines.remove()
 
 
 @pytest.mark.turn("tempest")
@@ -68,10 +58,10 @@ def test_tempest_passes() -> None:
     assert "tests passed" in done.stdout
 
 
-def assert_node_changes_only_with_its_machine(folder: pathlib.Path, address: str) -> None:
+def assert_node_changes_only_with_its_machine(folder: pathlib.Path, machine: Machine) -> None:
     """An upgrade leaves the machine's node as it is; told to stop it, it brings the machine back."""
     new = checkout.with_new_elements(folder / "new", "nova-compute")
-    booted = ssh(address, folder / "key", BOOTED)
+    booted = machine.boot_id()
     assert booted
     with checkout.started(new, "overcloud", "plan", str(FILE)) as program:
         _, refused = program.communicate(timeout=clouds.COMMAND_S)
@@ -79,49 +69,10 @@ def assert_node_changes_only_with_its_machine(folder: pathlib.Path, address: str
     assert f"machines that run there would stop: {NAME}" in refused
     said = checkout.run(new, "overcloud", "upgrade", str(FILE))
     assert "compute stays as it is: machines run there" in said
-    assert ssh(address, folder / "key", BOOTED) == booted
+    assert machine.boot_id() == booted
     checkout.run(new, "overcloud", "upgrade", "--stop-machines", "compute", str(FILE))
     assert clouds.in_instance("compute", f"cat /{checkout.NEW_FILE}") == "nova-compute\n"
-    wait_for(lambda: ssh(address, folder / "key", BOOTED) not in ("", booted))
-
-
-def provider_network() -> Network:
-    (found,) = reach.wanted(spec.parse(FILE.read_text(), str(FILE)))
-    return found
-
-
-def boot(
-    connection: openstack.connection.Connection, image: str, outside: str, *, key: pathlib.Path
-) -> tuple[str, str]:
-    """A machine behind a router, and the floating address that it is reached by."""
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    public = key.with_suffix(".pub").read_text()
-    network: Any = connection.network
-    compute = connection.compute
-    compute.create_keypair(name=NAME, public_key=public)
-    flavor = compute.create_flavor(name=NAME, ram=192, vcpus=1, disk=1)
-    inside = network.create_network(name=NAME)
-    subnet = network.create_subnet(
-        name=NAME, network_id=inside.id, ip_version=4, cidr=PRIVATE, dns_nameservers=[]
-    )
-    router = network.create_router(name=NAME, external_gateway_info={"network_id": outside})
-    network.add_interface_to_router(router, subnet_id=subnet.id)
-    group = network.create_security_group(name=NAME)
-    for protocol in ("icmp", "tcp"):
-        network.create_security_group_rule(
-            security_group_id=group.id, direction="ingress", protocol=protocol
-        )
-    port = network.create_port(network_id=inside.id, name=NAME, security_group_ids=[group.id])
-    server = compute.create_server(
-        name=NAME,
-        image_id=image,
-        flavor_id=flavor.id,
-        key_name=NAME,
-        networks=[{"port": port.id}],
-    )
-    compute.wait_for_server(server, wait=BOOT_S)
-    floating = network.create_ip(floating_network_id=outside, port_id=port.id)
-    return server.id, floating.floating_ip_address
+    wait_for(lambda: machine.boot_id() not in ("", booted))
 
 
 def assert_screen_is_shown(connection: openstack.connection.Connection, server: str) -> None:
@@ -148,44 +99,3 @@ def received(link: websocket.WebSocket, size: int) -> bytes:
     while len(found) < size:
         found += bytes(link.recv())
     return found
-
-
-def remove(connection: openstack.connection.Connection) -> None:
-    """The machine and all that was made for it."""
-    network: Any = connection.network
-    compute = connection.compute
-    server = compute.find_server(NAME)
-    compute.delete_server(server)
-    compute.wait_for_delete(server)
-    (port,) = network.ports(name=NAME)
-    for floating in network.ips(port_id=port.id):
-        network.delete_ip(floating)
-    network.delete_port(port)
-    subnet, router = network.find_subnet(NAME), network.find_router(NAME)
-    network.remove_interface_from_router(router, subnet_id=subnet.id)
-    network.delete_router(router)
-    network.delete_network(network.find_network(NAME))
-    network.delete_security_group(network.find_security_group(NAME))
-    compute.delete_flavor(compute.find_flavor(NAME))
-    compute.delete_keypair(NAME)
-    connection.image.delete_image(connection.image.find_image(NAME))
-
-
-def ssh(address: str, key: pathlib.Path, command: str) -> str:
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5"]
-    words = [word for option in options for word in ("-o", option)]
-    done = subprocess.run(
-        ["ssh", "-q", *words, "-i", str(key), f"{guest.SSH_USER}@{address}", command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.stdout
-
-
-def wait_for(holds: collections.abc.Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BOOT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(1)
