@@ -5,9 +5,11 @@ import contextlib
 import pathlib
 
 import pytest
+import yaml
 
+from altostratus import cloud
 from altostratus.errors import Exit
-from tests.e2e import askers, checkout, clouds, writers
+from tests.e2e import askers, checkout, clouds, machines, writers
 
 pytestmark = [pytest.mark.usefixtures("deployed"), pytest.mark.turn("release")]
 
@@ -33,11 +35,13 @@ sync
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the deployment file of each release."""
+    """A folder with the deployment file of each release: the control plane, and a compute node."""
     made = tmp_path_factory.mktemp("releases")
-    text = (clouds.ROOT / "examples" / "isolated.yaml").read_text()
+    content = yaml.safe_load((clouds.ROOT / "examples" / "isolated.yaml").read_text())
+    content["networks"][machines.PROVIDER] = {"vlan": 103, "cidr": "172.16.3.0/24"}
+    content["instances"]["compute"] = {"services": ["nova-compute"], "privileged": True}
     for release in (BEFORE, AFTER):
-        (made / f"{release}.yaml").write_text(f"{text}release: {release}\n")
+        (made / f"{release}.yaml").write_text(yaml.safe_dump(content | {"release": release}))
     return made
 
 
@@ -48,6 +52,14 @@ def before(folder: pathlib.Path) -> str:
     clouds.altostratus("overcloud", "delete")
     clouds.altostratus("devtest", file, timeout_s=clouds.DEPLOY_S)
     return file
+
+
+@pytest.fixture(scope="module")
+def machine(before: str, tmp_path_factory: pytest.TempPathFactory) -> machines.Machine:
+    """A machine of the overcloud, which runs on a node of the release before."""
+    found = machines.boot(before, tmp_path_factory.mktemp("machine"))
+    machines.wait_for(lambda: found.boot_id() != "")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +91,14 @@ def test_full_disk_stops_an_upgrade_before_anything_changes(after: str) -> None:
     clouds.altostratus("overcloud", "verify", after)
 
 
-def test_release_is_upgraded_while_clients_write(after: str) -> None:
+def test_release_is_upgraded_while_clients_write(after: str, machine: machines.Machine) -> None:
+    booted = machine.boot_id()
     old = {name: software(name) for name in INSTANCES}
     revisions = schema_revisions()
     with writing(after) as clients:
-        clouds.altostratus("overcloud", "upgrade", after, timeout_s=clouds.DEPLOY_S)
+        done = clouds.altostratus("overcloud", "upgrade", after, timeout_s=clouds.DEPLOY_S)
+    assert "compute stays as it is: machines run there" in done.stdout + done.stderr
+    assert machine.boot_id() == booted
     new = {name: software(name) for name in INSTANCES}
     assert all(major(new[name]) == major(old[name]) + 1 for name in INSTANCES)
     # Neutron's and Nova's schemas are others; the software of before is known to run with them.
@@ -91,6 +106,17 @@ def test_release_is_upgraded_while_clients_write(after: str) -> None:
     assert {"neutron", "nova"} <= moved
     assert known("neutron") == [old["neutron"], new["neutron"]]
     check_writers(clients)
+
+
+def test_new_control_plane_has_a_node_of_before_do_what_it_is_asked(
+    after: str, machine: machines.Machine
+) -> None:
+    booted = machine.boot_id()
+    compute = cloud.connect("overcloud").compute
+    compute.reboot_server(machine.server, "HARD")
+    machines.wait_for(lambda: machine.boot_id() not in ("", booted))
+    assert compute.get_server(machine.server).status == "ACTIVE"
+    assert machines.NAME in compute.get_server_console_output(machine.server)["output"]
 
 
 def test_way_back_costs_nothing_before_the_upgrade_is_finished(after: str) -> None:
@@ -136,6 +162,13 @@ def test_requests_wait_at_the_front_while_a_service_is_rebuilt(after: str) -> No
         )
     assert len(clients["keystone"].waits_s) > 50
     assert {name: client.failures for name, client in clients.items() if client.failures} == {}
+
+
+def test_node_follows_when_its_machine_is_gone(after: str, machine: machines.Machine) -> None:
+    machines.remove()
+    said = clouds.altostratus("overcloud", "upgrade", after, timeout_s=clouds.DEPLOY_S).stdout
+    assert "compute" in said and f"{BEFORE} -> {AFTER}" in said
+    clouds.altostratus("overcloud", "verify", after)
 
 
 def test_database_is_upgraded_and_taken_back_while_clients_write(
