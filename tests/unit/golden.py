@@ -5,6 +5,7 @@ before; ``observed.json``, if there, replaces fields of what is observed.
 """
 
 import base64
+import collections.abc
 import dataclasses
 import hashlib
 import ipaddress
@@ -98,6 +99,11 @@ def fixed_secrets(overcloud: Overcloud) -> dict[str, str]:
     names = list(metadata.overcloud_secrets(overcloud, {}))
     names += [certificates.AUTHORITY, certificates.AUTHORITY_KEY]
     names += [certificates.of(instance.name) for instance in overcloud.instances]
+    return fixed(names)
+
+
+def fixed(names: collections.abc.Iterable[str]) -> dict[str, str]:
+    """A secret for each of these names, the same in every run."""
     return {name: _fixed_secret(name) for name in names}
 
 
