@@ -62,7 +62,7 @@ _LAYERS = (
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
-    {"crosschecks", "inventory"},
+    {"crosschecks", "fields", "inventory"},
     {"nodemetadata"},
     {"images", "sections"},
     {"imagespec"},
@@ -82,7 +82,7 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
-    "errors", "heatenv", "history",
+    "errors", "fields", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
     "releases", "rollout",
     "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
