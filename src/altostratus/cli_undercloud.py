@@ -24,7 +24,6 @@ def undercloud_up(file: pathlib.Path | None) -> None:
         machine,
         node,
         scaleout,
-        undercloud,
         undercloudfile,
         verify,
         virtualization,
@@ -32,8 +31,8 @@ def undercloud_up(file: pathlib.Path | None) -> None:
 
     asked = undercloudfile.parse(cli_file.read(file), str(file)) if file else None
     machine.prepare()
-    undercloud.up(node.undercloud(asked=asked))
-    scaleout.again()
+    wanted = node.undercloud(asked=asked.hypervisors if asked else None)
+    scaleout.up(wanted, asked.nodes if asked else {}, asked.hypervisors if asked else {})
     verify.undercloud()
     log.info(virtualization.to_text(virtualization.read()))
 

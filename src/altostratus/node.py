@@ -5,7 +5,7 @@ import dataclasses
 import json
 
 from altostratus import errors, hypervisors, machine, metadata, nodemetadata
-from altostratus.hypervisors import Need, Needs
+from altostratus.hypervisors import Needs
 from altostratus.model import Hypervisor, Overcloud, Undercloud
 
 
@@ -17,7 +17,7 @@ def undercloud(overcloud: Overcloud | None = None, asked: Needs | None = None) -
     as it is used, and computed anew they would shrink with it. Raises :class:`errors.Error` if the
     machine is too small, or has an undercloud that lacks or has what is not asked for.
     """
-    wanted = _most(hypervisors.needs(overcloud) if overcloud else {}, asked or {})
+    wanted = hypervisors.most(hypervisors.needs(overcloud) if overcloud else {}, asked or {})
     chosen = tuple(asked) if asked is not None else None
     there = kept()
     if there is not None:
@@ -72,16 +72,3 @@ def again(
         f" for {', '.join(asked)}: only one without a share of the node can come to it",
         hint="./altostratus undercloud down removes it, with all that is on it",
     )
-
-
-def _most(first: Needs, second: Needs) -> dict[Hypervisor, Need]:
-    """The larger need of each hypervisor that has a share."""
-    least = Need()
-    return {
-        name: Need(
-            max(first.get(name, least).memory_mib, second.get(name, least).memory_mib),
-            max(first.get(name, least).disk_gib, second.get(name, least).disk_gib),
-        )
-        for name in (*first, *(name for name in second if name not in first))
-        if first.get(name, least) != least or second.get(name, least) != least
-    }

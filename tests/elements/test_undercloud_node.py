@@ -10,7 +10,6 @@ from diskimage_builder import element_dependencies
 from os_apply_config import apply_config
 
 from altostratus import certificates, hypervisors, metadata, nodes
-from altostratus.hypervisors import Need
 from altostratus.model import Hypervisor, Undercloud
 
 # It leaves the templates that it has read for Python to close.
@@ -23,7 +22,7 @@ THERE = nodes.added(
     Undercloud(_SHARES),
     "second",
     nodes.Asked((Hypervisor("docker"), Hypervisor("lxc"))),
-    {one.hypervisor: Need(one.memory_mib, one.disk_gib) for one in _SHARES},
+    {},
     vcpus=2,
 )
 SECRETS = metadata.undercloud_secrets({}, None, THERE.nodes) | {

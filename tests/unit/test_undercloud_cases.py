@@ -9,7 +9,7 @@ import pathlib
 
 import pytest
 
-from altostratus import certificates, errors, hypervisors, metadata, undercloudfile
+from altostratus import certificates, errors, hypervisors, metadata, nodes, undercloudfile
 from altostratus.model import Undercloud
 from tests.unit import golden
 
@@ -33,12 +33,15 @@ def test_case(case: str) -> None:
 def results(text: str) -> dict[str, str]:
     """The content that each result file of a case should have."""
     try:
-        wanted = undercloudfile.parse(text, "undercloud.yaml")
+        asked = undercloudfile.parse(text, "undercloud.yaml")
     except errors.FindingsError as exc:
         return {"findings.txt": f"{exc.message}\n"}
-    chosen = tuple(wanted)
-    there = Undercloud(hypervisors.shares(24000, 60, 2, wanted, chosen), chosen)
+    chosen = tuple(asked.hypervisors)
+    shares = hypervisors.shares(24000, 60, 2, asked.hypervisors, chosen)
+    alone = Undercloud(shares, chosen)
+    there = nodes.with_all(alone, asked.nodes, asked.hypervisors, vcpus=2)
     names = metadata.undercloud_secrets({}, there.hypervisors, there.nodes)
     secrets = golden.fixed([*names, certificates.AUTHORITY, certificates.of(there.name)])
-    trees = {there.name: metadata.undercloud(there, secrets)}
+    trees = {one.name: metadata.undercloud_node(there, one, secrets) for one in there.nodes}
+    trees[there.name] = metadata.undercloud(there, secrets)
     return {"metadata.json": golden.as_json(trees)}

@@ -10,6 +10,7 @@ from altostratus import (
     imagespec,
     metadata,
     node,
+    nodes,
     services,
     undercloudfile,
 )
@@ -30,33 +31,43 @@ hypervisors:
 
 def test_a_file_names_hypervisors_and_the_least_that_they_get() -> None:
     found = undercloudfile.parse(FILE, "undercloud.yaml")
-    assert list(found.items()) == [(DOCKER, Need(4096, 10)), (BAREMETAL, Need())]
+    assert list(found.hypervisors.items()) == [(DOCKER, Need(4096, 10)), (BAREMETAL, Need())]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_have_ironic(path: pathlib.Path) -> None:
-    found = tuple(undercloudfile.parse(path.read_text(), path.name))
+    found = undercloudfile.parse(path.read_text(), path.name).hypervisors
     assert imagespec.undercloud_image(among=found).locks == ("openstack", "ironic")
 
 
 def test_a_file_without_hypervisors_has_the_usual_ones() -> None:
-    assert tuple(undercloudfile.parse("undercloud: undercloud\n", "undercloud.yaml")) == USUAL
+    found = undercloudfile.parse("undercloud: undercloud\n", "undercloud.yaml")
+    assert (tuple(found.hypervisors), found.nodes) == (USUAL, {})
+
+
+def test_nodes_are_named_with_their_parts() -> None:
+    text = "undercloud: undercloud\nnodes: {a: , b: {hypervisors: {lxc: , docker: {memory: 1024}}}}"
+    found = undercloudfile.parse(text, "undercloud.yaml").nodes
+    assert found == {
+        "a": nodes.Asked(USUAL, parts=dict.fromkeys(USUAL, Need())),
+        "b": nodes.Asked((DOCKER, LXC), parts={DOCKER: Need(1024, 0), LXC: Need()}),
+    }
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "undercloud.yaml:1: the file is no mapping of keys"),
+        ("", "undercloud.yaml:1: the file is empty"),
         ("hypervisors: {docker: {}}", "1: undercloud: the key 'undercloud' is missing"),
         ("undercloud: other", "the undercloud of a machine cannot be called 'other'"),
         ("undercloud: undercloud\nhypervisor: {}", "2: hypervisor: there is no key 'hypervisor'"),
         ("undercloud: undercloud\nhypervisors: {}", "2: hypervisors: no hypervisors are named"),
-        ("undercloud: undercloud\nhypervisors: [docker]", "no hypervisors are named"),
+        ("undercloud: undercloud\nhypervisors: [docker]", "['docker'] is not a mapping"),
         ("undercloud: undercloud\nhypervisors: {ironic: {}}", "there is no hypervisor 'ironic'"),
         ("undercloud: undercloud\nhypervisors: {lxc: 7}", "7 is not a mapping"),
         (
             "undercloud: undercloud\nhypervisors: {lxc: {memory: 0}}",
-            "hypervisors.lxc.memory: 0 is not a whole number above 0",
+            "hypervisors.lxc.memory: 0 should be greater than or equal to 1",
         ),
         ("undercloud: undercloud\nhypervisors: {lxc: {vcpus: 1}}", "there is no key 'vcpus'"),
         (
@@ -64,6 +75,18 @@ def test_a_file_without_hypervisors_has_the_usual_ones() -> None:
             "baremetal has no share of the node",
         ),
         ("undercloud: [", "not YAML"),
+        ("undercloud: undercloud\nnodes: {Second: }", "nodes.Second: a node cannot be called"),
+        ("undercloud: undercloud\nnodes: {testbed: }", "something else is"),
+        ("undercloud: undercloud\nnodes: {a: {hypervisors: {}}}", "no hypervisors are named"),
+        (
+            "undercloud: undercloud\nnodes: {a: {hypervisors: {baremetal: }}}",
+            "there is no hypervisor of a node 'baremetal'",
+        ),
+        (
+            "undercloud: undercloud\nnodes: {a: {hypervisors: {lxc: {memory: 7}}}}",
+            "nodes.a.hypervisors.lxc.memory: 7 should be greater than or equal to 512",
+        ),
+        ("undercloud: undercloud\nnodes: {a: {zone: x}}", "there is no key 'zone'"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, message: str) -> None:
