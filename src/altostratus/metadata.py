@@ -140,7 +140,11 @@ def undercloud_node(there: Undercloud, node: Node, secrets: Secrets) -> Tree:
 
 
 def instance(
-    overcloud: Overcloud, wanted: Instance, addresses: Addresses, secrets: Secrets
+    overcloud: Overcloud,
+    wanted: Instance,
+    addresses: Addresses,
+    secrets: Secrets,
+    undercloud_address: str = str(ControlNetwork().address),
 ) -> Tree:
     """The metadata of one instance of an overcloud, secrets included."""
     internal = _hosts(overcloud, addresses, INTERNAL)
@@ -167,7 +171,7 @@ def instance(
     )
     tree = sections.make(cloud, wanted.services)
     if hypervisors.entry(wanted.hypervisor).has_clock:
-        tree["ntp"] = {"servers": list(overcloud.ntp or [str(ControlNetwork().address)])}
+        tree["ntp"] = {"servers": list(overcloud.ntp or [undercloud_address])}
     network = _network(overcloud, wanted, addresses[wanted.name])
     if network:
         tree["network"] = network

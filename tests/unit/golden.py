@@ -59,8 +59,9 @@ def results(folder: pathlib.Path) -> dict[str, str]:
     made = make_plan(overcloud, observed)
     secrets = fixed_secrets(overcloud)
     request = render(overcloud, observed)
+    gateway = str(observed.control.gateway)
     trees = {
-        found.name: metadata.instance(overcloud, found, made.addresses, secrets)
+        found.name: metadata.instance(overcloud, found, made.addresses, secrets, gateway)
         for found in overcloud.instances
     }
     return {
@@ -80,7 +81,14 @@ def render(overcloud: Overcloud, observed: Observed) -> stack.Request:
     """The stack with fixed secrets and images."""
     wanted = fixed_images(overcloud)
     assigned = addresses.assign(overcloud, observed)
-    inputs = stack.Inputs(overcloud, assigned, wanted, fixed_secrets(overcloud), TEMPLATES)
+    inputs = stack.Inputs(
+        overcloud,
+        assigned,
+        wanted,
+        fixed_secrets(overcloud),
+        TEMPLATES,
+        undercloud=str(observed.control.gateway),
+    )
     digests = [image.digest for image in wanted.values()]
     return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests})
 
