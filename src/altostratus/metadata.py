@@ -18,6 +18,7 @@ from altostratus import (
     seal,
     sections,
     services,
+    sitemetadata,
 )
 from altostratus.model import (
     CONTROL,
@@ -125,11 +126,13 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     }
     tree["catalog"] = catalog(names, public_urls, internal_urls, secrets)
     nodemetadata.admit(tree, wanted.nodes, secrets)
+    sitemetadata.settle(tree, wanted.site)
     named = _named(tree, wanted.name, wanted.name, names)
     if wanted.hypervisors is not None:
         named["altostratus"]["hypervisors"] = list(wanted.hypervisors)
     if wanted.nodes:
         named["altostratus"]["nodes"] = nodemetadata.described(wanted.nodes)
+    named["altostratus"] |= sitemetadata.described(wanted.site)
     return named
 
 

@@ -229,4 +229,5 @@ def _address(there: Undercloud) -> ipaddress.IPv4Address:
 
 def _addresses(control: ControlNetwork) -> list[ipaddress.IPv4Address]:
     first, end = int(control.dhcp_address) + 1, int(control.pool_start)
-    return [ipaddress.IPv4Address(number) for number in range(first, end)]
+    found = map(ipaddress.IPv4Address, range(first, end))
+    return [address for address in found if address != control.address]

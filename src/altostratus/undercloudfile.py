@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import pydantic
 import pydantic_core
 
-from altostratus import errors, fields, hypervisors, nodes, yamlfile
+from altostratus import errors, fields, hypervisors, nodes, sitefile, yamlfile
 from altostratus.hypervisors import FLOOR, Need, Needs
-from altostratus.model import UNDERCLOUD, Hypervisor
+from altostratus.model import UNDERCLOUD, Hypervisor, Site
 from altostratus.yamlfile import Document
 
 _LIKE = "like {docker: {}, lxc: {memory: 4096, disk: 12}}"
@@ -18,10 +18,11 @@ _LIKE = "like {docker: {}, lxc: {memory: 4096, disk: 12}}"
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
     """What an undercloud is to be: its hypervisors with the least that each gets of its own node,
-    and the further nodes that it is to have besides those that it has."""
+    the further nodes that it is to have besides those that it has, and its site."""
 
     hypervisors: Needs
     nodes: collections.abc.Mapping[str, nodes.Asked]
+    site: Site
 
 
 def parse(text: str, file: str) -> Asked:
@@ -38,12 +39,13 @@ def parse(text: str, file: str) -> Asked:
         parsed = _File.model_validate(document.data)
     except pydantic.ValidationError as exc:
         findings += [_translate(document, error) for error in exc.errors(include_url=False)]
-    findings += _shares_of_whole_machines(document)
+    findings += [*_shares_of_whole_machines(document), *sitefile.findings(document)]
     if findings or parsed is None:
         raise errors.FindingsError(tuple(findings))
     return Asked(
         hypervisors=_needs(parsed.hypervisors),
         nodes={name: _node(entry or _NodeEntry()) for name, entry in parsed.nodes.items()},
+        site=sitefile.site(parsed),
     )
 
 
@@ -101,7 +103,7 @@ class _NodeEntry(fields.Strict):
     )
 
 
-class _File(fields.Strict):
+class _File(sitefile.Entries):
     undercloud: Annotated[str, pydantic.AfterValidator(_check_name)]
     hypervisors: Annotated[dict[_Name, _Least | None], pydantic.Field(min_length=1)] = (
         pydantic.Field(default_factory=_usual)

@@ -1,4 +1,4 @@
-"""An undercloud and its nodes by one file and one command, and one more node later."""
+"""An undercloud, its nodes and its site by one file and one command, and one more node later."""
 
 import collections.abc
 import pathlib
@@ -19,7 +19,20 @@ hypervisors: {docker: {}, lxc: {}}
 nodes:
   second: {hypervisors: {docker: {memory: 2048, disk: 6}}}
   third: {hypervisors: {lxc: {}}}
+networks: {control: {cidr: 10.213.0.0/24}}
+tls: {names: [cloud.example.org]}
+dns: [192.0.2.53]
+ntp: [192.0.2.123]
 """
+# Both are on further nodes, and none on the undercloud's own.
+CLOUD = """
+overcloud: demo
+instances:
+  database: {services: [mariadb], hypervisor: lxc, zone: third}
+  identity: {services: [keystone], zone: second}
+"""
+NODES = "10.213.0"
+FRONT = f"{NODES}.1"
 NAMED = {"second-docker": "second", "third-lxc": "third"}
 ADD = ("undercloud", "add-node", "fourth", "--hypervisor", "docker", "--memory", "1024")
 
@@ -82,6 +95,26 @@ def test_an_interrupted_run_is_carried_on_by_the_next(file: pathlib.Path) -> Non
     assert zones() == NAMED
 
 
+def test_the_undercloud_is_where_its_site_says() -> None:
+    subnet = cloud.connect("undercloud").network.find_subnet("control")
+    assert (subnet.cidr, subnet.gateway_ip) == ("10.213.0.0/24", FRONT)
+    assert subnet.allocation_pools == [{"start": "10.213.0.20", "end": "10.213.0.250"}]
+    assert f"third: configured, {NODES}.4" in clouds.altostratus("undercloud", "status").stdout
+
+
+def test_its_front_is_known_by_the_names_of_the_site() -> None:
+    asked = f"openssl s_client -connect {FRONT}:5000 </dev/null | openssl x509 -noout -text"
+    shown = clouds.in_undercloud("bash", "-c", asked)
+    assert "DNS:cloud.example.org" in shown and f"IP Address:{FRONT}" in shown
+
+
+def test_it_asks_the_servers_of_the_site() -> None:
+    assert "nameserver 192.0.2.53" in clouds.in_undercloud("cat", "/etc/resolv.conf")
+    assert "192.0.2.123" in clouds.in_undercloud("chronyc", "-n", "sources")
+    subnet = cloud.connect("undercloud").network.find_subnet("control")
+    assert subnet.dns_nameservers == ["192.0.2.53"]
+
+
 def test_the_same_file_again_changes_nothing(file: pathlib.Path) -> None:
     before, since = clouds.undercloud_metadata(), started("second", "third")
     clouds.altostratus("undercloud", "up", str(file), timeout_s=clouds.DEPLOY_S)
@@ -113,3 +146,39 @@ def test_a_node_that_comes_to_the_file_comes_to_the_undercloud(file: pathlib.Pat
     for name in ("fourth", "fifth"):
         clouds.altostratus("undercloud", "remove-node", name, timeout_s=clouds.DEPLOY_S)
     assert zones() == NAMED
+
+
+def test_another_control_network_is_refused(file: pathlib.Path) -> None:
+    before = clouds.undercloud_metadata()
+    wrong = other(file, "10.213.0.0/24", "10.214.0.0/24")
+    done = clouds.altostratus("undercloud", "up", wrong, ok=False)
+    assert done.returncode == Exit.FAILED
+    assert "has the control network 10.213.0.0/24" in done.stderr
+    assert clouds.undercloud_metadata() == before
+
+
+def test_an_overcloud_is_deployed_to_the_nodes(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "overcloud.yaml"
+    path.write_text(CLOUD)
+    clouds.altostratus("overcloud", "deploy", str(path), timeout_s=clouds.DEPLOY_S)
+    clouds.altostratus("overcloud", "verify", str(path))
+    servers = cloud.connect("undercloud").compute.servers(all_projects=True)
+    assert {one.name: one.compute_host for one in servers} == {
+        "demo-database": "third-lxc",
+        "demo-identity": "second-docker",
+    }
+    found = {one["name"]: one["addresses"] for one in clouds.status(str(path))["instances"]}
+    assert all(one["control"].startswith(f"{NODES}.") for one in found.values())
+    clouds.altostratus("overcloud", "delete", str(path), timeout_s=clouds.DEPLOY_S)
+
+
+def test_a_site_that_says_less_is_taken_back(file: pathlib.Path) -> None:
+    less = other(
+        file, "tls: {names: [cloud.example.org]}\ndns: [192.0.2.53]\nntp: [192.0.2.123]\n", ""
+    )
+    clouds.altostratus("undercloud", "up", less, timeout_s=clouds.DEPLOY_S)
+    assert "192.0.2.53" not in clouds.in_undercloud("cat", "/etc/resolv.conf")
+    assert "192.0.2.123" not in clouds.in_undercloud("cat", "/etc/chrony/chrony.conf")
+    assert cloud.connect("undercloud").network.find_subnet("control").dns_nameservers == []
+    asked = f"openssl s_client -connect {FRONT}:5000 </dev/null | openssl x509 -noout -text"
+    assert "cloud.example.org" not in clouds.in_undercloud("bash", "-c", asked)

@@ -7,7 +7,7 @@ import pytest
 
 from altostratus import certificates, errors, hypervisors, imagespec, metadata, nodemetadata, nodes
 from altostratus.hypervisors import Need
-from altostratus.model import Hypervisor, Undercloud
+from altostratus.model import ControlNetwork, Hypervisor, Site, Undercloud
 from altostratus.nodes import Asked
 
 DOCKER, LXC, KVM = map(Hypervisor, ("docker", "lxc", "kvm"))
@@ -138,6 +138,13 @@ def test_each_node_has_an_address_of_its_own_and_they_end() -> None:
     with pytest.raises(errors.Error, match="no address for one more node"):
         with_node("more", least, there)
     assert str(with_node("again", least, nodes.removed(there, "n4")).nodes[-1].address) == found[4]
+
+
+def test_a_node_does_not_get_the_address_of_the_undercloud() -> None:
+    usual = ControlNetwork()
+    moved = dataclasses.replace(usual, address=usual.cidr[3], pool_start=usual.cidr[5])
+    there = dataclasses.replace(ALONE, site=Site(moved))
+    assert str(with_node(there=there).nodes[0].address) == "192.168.24.4"
 
 
 def test_a_node_that_is_not_there_is_said_to_be_unknown() -> None:

@@ -38,7 +38,7 @@ def results(text: str) -> dict[str, str]:
         return {"findings.txt": f"{exc.message}\n"}
     chosen = tuple(asked.hypervisors)
     shares = hypervisors.shares(24000, 60, 2, asked.hypervisors, chosen)
-    alone = Undercloud(shares, chosen)
+    alone = Undercloud(shares, chosen, site=asked.site)
     there = nodes.with_all(alone, asked.nodes, asked.hypervisors, vcpus=2)
     names = metadata.undercloud_secrets({}, there.hypervisors, there.nodes)
     secrets = golden.fixed([*names, certificates.AUTHORITY, certificates.of(there.name)])
