@@ -201,6 +201,7 @@ def request_stack(deployment: Deployment, why: str) -> None:
         deployment.secrets,
         templates(),
         deployment.observed.authority,
+        str(deployment.observed.control.gateway),
     )
     ids = survey.glance_images(undercloud)
     who, now = lock.myself().operator, datetime.datetime.now(datetime.UTC)

@@ -18,6 +18,7 @@ from altostratus import (
     seal,
     sections,
     services,
+    sitemetadata,
 )
 from altostratus.model import (
     CONTROL,
@@ -125,11 +126,13 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     }
     tree["catalog"] = catalog(names, public_urls, internal_urls, secrets)
     nodemetadata.admit(tree, wanted.nodes, secrets)
+    sitemetadata.settle(tree, wanted.site)
     named = _named(tree, wanted.name, wanted.name, names)
     if wanted.hypervisors is not None:
         named["altostratus"]["hypervisors"] = list(wanted.hypervisors)
     if wanted.nodes:
         named["altostratus"]["nodes"] = nodemetadata.described(wanted.nodes)
+    named["altostratus"] |= sitemetadata.described(wanted.site)
     return named
 
 
@@ -140,7 +143,11 @@ def undercloud_node(there: Undercloud, node: Node, secrets: Secrets) -> Tree:
 
 
 def instance(
-    overcloud: Overcloud, wanted: Instance, addresses: Addresses, secrets: Secrets
+    overcloud: Overcloud,
+    wanted: Instance,
+    addresses: Addresses,
+    secrets: Secrets,
+    undercloud_address: str = str(ControlNetwork().address),
 ) -> Tree:
     """The metadata of one instance of an overcloud, secrets included."""
     internal = _hosts(overcloud, addresses, INTERNAL)
@@ -167,7 +174,7 @@ def instance(
     )
     tree = sections.make(cloud, wanted.services)
     if hypervisors.entry(wanted.hypervisor).has_clock:
-        tree["ntp"] = {"servers": list(overcloud.ntp or [str(ControlNetwork().address)])}
+        tree["ntp"] = {"servers": list(overcloud.ntp or [undercloud_address])}
     network = _network(overcloud, wanted, addresses[wanted.name])
     if network:
         tree["network"] = network

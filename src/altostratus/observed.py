@@ -6,7 +6,7 @@ import ipaddress
 
 from altostratus import endpoints
 from altostratus.certificates import Certificate
-from altostratus.model import Hypervisor
+from altostratus.model import ControlNetwork, Hypervisor
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,12 +113,14 @@ class MachineNetwork:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Control:
-    """The control network: its pool, and the addresses in it that ports have."""
+    """The control network: its pool, the addresses in it that ports have, and its gateway, which the
+    undercloud itself is."""
 
     cidr: ipaddress.IPv4Network
     pool_start: ipaddress.IPv4Address
     pool_end: ipaddress.IPv4Address
     used: frozenset[str] = frozenset()
+    gateway: ipaddress.IPv4Address = ControlNetwork().address
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

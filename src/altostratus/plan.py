@@ -84,7 +84,15 @@ def make(
     ``images`` are by instance; ``secrets`` those of the overcloud, which only enter digests.
     """
     assigned = addresses.assign(overcloud, observed)
-    inputs = stack.Inputs(overcloud, assigned, images, secrets, templates, observed.authority)
+    inputs = stack.Inputs(
+        overcloud,
+        assigned,
+        images,
+        secrets,
+        templates,
+        observed.authority,
+        str(observed.control.gateway),
+    )
     wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
     brought_back = tuple(changes.of_servers(overcloud, observed))
     differences = tuple(changes.of_stack(observed, wanted))

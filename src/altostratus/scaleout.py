@@ -31,7 +31,7 @@ from altostratus import (
     trunk,
     undercloud,
 )
-from altostratus.hypervisors import Need
+from altostratus.hypervisors import Need, Needs
 from altostratus.model import Hypervisor, Node, Share, Undercloud
 
 _CONTAINER = "altostratus-node-"
@@ -65,25 +65,48 @@ def add(name: str, asked: nodes.Asked) -> None:
     nodes.refuse_name(name)
     there = _there()
     found = nodes.find(there, name)
-    if found is None:
-        there = nodes.added(there, name, asked, _free(there), machine.size().vcpus)
-    else:
-        nodes.refuse_changes(found, asked)
+    used = _used(there) if found is None else {}
+    there = nodes.with_all(there, {name: asked}, used, machine.size().vcpus)
     wanted = nodes.known(there, name)
     # Before anything is changed: it can fail.
     images.build(_image(wanted))
     undercloud.up(there)
-    _bring_up(there, wanted)
+    _register(wanted, _boot(there, wanted))
+
+
+def up(wanted: Undercloud, asked: collections.abc.Mapping[str, nodes.Asked], least: Needs) -> None:
+    """Bring up an undercloud with its nodes and with those that are asked for; a second run changes
+    nothing. ``least`` is what its own shares keep in any case.
+
+    Raises :class:`errors.Error` where it has a node otherwise, or too little for one that it has not.
+    """
+    new = [name for name in asked if nodes.find(wanted, name) is None]
+    vcpus = machine.size().vcpus
+    # What is there otherwise, or is too much of a whole machine, is said before anything is changed.
+    there = nodes.with_all(wanted, asked, least, vcpus)
+    for image in dict.fromkeys(map(_image, there.nodes)):
+        images.build(image)
+    kept = node.kept()
+    if new and kept is not None:
+        # It alone can say what of its shares is used. Nothing of it is changed until then.
+        if undercloud.status() != "configured":
+            undercloud.up(kept)
+        cloud.wait_serving("undercloud", hint="./altostratus undercloud status")
+        there = nodes.with_all(wanted, asked, hypervisors.most(_used(wanted), least), vcpus)
+    undercloud.up(there)
+    again()
 
 
 def again() -> None:
     """Make what is missing of each node, for an undercloud that has just been brought up."""
     there = _there()
-    for one in there.nodes:
-        _bring_up(there, one)
+    booted = {one: _boot(there, one) for one in there.nodes}
+    for one, digest in booted.items():
+        _register(one, digest)
 
 
-def _bring_up(there: Undercloud, wanted: Node) -> None:
+def _boot(there: Undercloud, wanted: Node) -> str:
+    """Start a node with its metadata, whose digest is returned."""
     image = _image(wanted)
     archive = images.build(image)
     engine, box = systemcontainer.connect(), box_of(wanted.name)
@@ -93,7 +116,13 @@ def _bring_up(there: Undercloud, wanted: Node) -> None:
     box.metadata.mkdir(mode=0o700, parents=True, exist_ok=True)
     systemcontainer.write_private(box.metadata / "node.json", tree)
     systemcontainer.start(engine, box, tag)
-    systemcontainer.follow_configuration(engine, box, tree["altostratus"]["digest"])
+    return str(tree["altostratus"]["digest"])
+
+
+def _register(wanted: Node, digest: str) -> None:
+    """Follow the configuration of a node that has been started, and have the undercloud know it."""
+    engine, box = systemcontainer.connect(), box_of(wanted.name)
+    systemcontainer.follow_configuration(engine, box, digest)
     connection = cloud.connect("undercloud")
     _wait_alive(connection, wanted)
     undercloud.execute(*_MAP)
@@ -195,19 +224,18 @@ def _folder() -> pathlib.Path:
     return machine.state_dir() / "undercloud" / "nodes"
 
 
-def _free(there: Undercloud) -> dict[Hypervisor, Need]:
-    """What of the undercloud's own shares nobody uses."""
+def _used(there: Undercloud) -> dict[Hypervisor, Need]:
+    """What of the undercloud's own shares is used; all of those that Placement does not know."""
     providers = {one.name: one for one in survey.providers(cloud.connect("undercloud"))}
-    hosts = {
-        share.hypervisor: hypervisors.compute_host(there.name, share.hypervisor)
+    found = {
+        share: providers.get(hypervisors.compute_host(there.name, share.hypervisor))
         for share in there.shares
     }
     return {
-        hypervisor: Need(
-            found.memory_mib - found.others_memory_mib, found.disk_gib - found.others_disk_gib
-        )
-        for hypervisor, host in hosts.items()
-        if (found := providers.get(host)) is not None
+        share.hypervisor: Need(one.others_memory_mib, one.others_disk_gib)
+        if one
+        else Need(share.memory_mib, share.disk_gib)
+        for share, one in found.items()
     }
 
 

@@ -2,12 +2,12 @@
 
 import ipaddress
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import pydantic
 import pydantic_core
 
-from altostratus import crosschecks, errors, hypervisors, releases, services, yamlfile
+from altostratus import crosschecks, errors, fields, hypervisors, releases, services, yamlfile
 from altostratus.model import (
     CONTROL,
     UNDERCLOUD,
@@ -16,12 +16,8 @@ from altostratus.model import (
     Network,
     Overcloud,
 )
-from altostratus.yamlfile import Document, Location
+from altostratus.yamlfile import Document
 
-# This host, link-local, multicast, reserved.
-_SPECIAL = tuple(
-    map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
-)
 # Of instances that are alike.
 _MOST = 64
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -54,33 +50,26 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
     return _model(parsed, hypervisor)
 
 
-def _fail(message: str, hint: str | None = None) -> pydantic_core.PydanticCustomError:
-    # A template's own braces would be filled in: the message goes in as a value.
-    return pydantic_core.PydanticCustomError(
-        "altostratus", "{message}", {"message": message, "hint": hint}
-    )
-
-
 def _check_service(name: str) -> str:
     if name not in services.names():
         message, hint = errors.unknown("service", name, services.names())
         if name in services.all_names():
             message = f"the service {name!r} cannot be deployed in an overcloud yet"
-        raise _fail(message, hint)
+        raise fields.fail(message, hint)
     return name
 
 
 def _check_hypervisor(name: str) -> str:
     if name not in hypervisors.names():
-        raise _fail(*errors.unknown("hypervisor", name, hypervisors.names()))
+        raise fields.fail(*errors.unknown("hypervisor", name, hypervisors.names()))
     return name
 
 
 def _check_label(name: str) -> str:
     if name == UNDERCLOUD:
-        raise _fail("the name 'undercloud' is taken", "name it otherwise")
+        raise fields.fail("the name 'undercloud' is taken", "name it otherwise")
     if not _LABEL.fullmatch(name):
-        raise _fail(
+        raise fields.fail(
             f"{name!r} cannot be a name",
             "a letter, then letters, digits and '-', at most 32, all lower case: it becomes"
             " part of host names",
@@ -90,45 +79,28 @@ def _check_label(name: str) -> str:
 
 def _check_zone(name: str) -> str:
     if not _ZONE.fullmatch(name):
-        raise _fail(f"{name!r} cannot be a zone", "say the name of a node, such as 'undercloud'")
+        raise fields.fail(
+            f"{name!r} cannot be a zone", "say the name of a node, such as 'undercloud'"
+        )
     return name
 
 
 def _check_network_name(name: str) -> str:
     if name == CONTROL:
-        raise _fail(
+        raise fields.fail(
             "the network 'control' is the undercloud's; every instance is on it", "leave it out"
         )
     if not _NETWORK_NAME.fullmatch(name):
-        raise _fail(
+        raise fields.fail(
             f"{name!r} cannot be a network's name",
             "a letter, then letters, digits, '-' and '_', at most 32, all lower case",
         )
     return name
 
 
-def _check_cidr(given: str) -> str:
-    try:
-        network = ipaddress.IPv4Network(given)
-    except ValueError as exc:
-        raise _fail(f"{given!r} is not an IPv4 network: {exc}", "like 172.16.1.0/24") from exc
-    if not 8 <= network.prefixlen <= 28:
-        raise _fail(f"{given} has a prefix of {network.prefixlen} bits", "between /8 and /28")
-    if any(network.overlaps(special) for special in _SPECIAL):
-        raise _fail(f"no instance can have an address in {given}", "like 172.16.1.0/24")
-    return given
-
-
-def _check_address(given: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(given))
-    except ValueError as exc:
-        raise _fail(f"{given!r} is not an IPv4 address", "like 172.16.1.1") from exc
-
-
 def _check_release(name: str) -> str:
     if name not in releases.ALL:
-        raise _fail(*errors.unknown("release", name, releases.ALL))
+        raise fields.fail(*errors.unknown("release", name, releases.ALL))
     return name
 
 
@@ -144,16 +116,12 @@ _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
 _Release = Annotated[str, pydantic.BeforeValidator(str), pydantic.AfterValidator(_check_release)]
 
 
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class _NetworkEntry(_Strict):
+class _NetworkEntry(fields.Strict):
     vlan: Annotated[int, pydantic.Field(strict=True, ge=1, le=4094)]
-    cidr: Annotated[str, pydantic.AfterValidator(_check_cidr)]
+    cidr: fields.Cidr
 
 
-class _InstanceEntry(_Strict):
+class _InstanceEntry(fields.Strict):
     services: Annotated[list[_ServiceName], pydantic.Field(min_length=1)]
     hypervisor: _HypervisorName | None = None
     count: Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)] | None = None
@@ -166,7 +134,7 @@ class _InstanceEntry(_Strict):
     privileged: Annotated[bool, pydantic.Field(strict=True)] = False
 
 
-class _File(_Strict):
+class _File(fields.Strict):
     overcloud: _Label
     release: _Release = releases.LATEST
     default_hypervisor: _HypervisorName = crosschecks.DEFAULT_HYPERVISOR
@@ -176,40 +144,20 @@ class _File(_Strict):
             for name, entry in crosschecks.DEFAULT_NETWORKS.items()
         }
     )
-    ntp: list[Annotated[str, pydantic.AfterValidator(_check_address)]] = []
+    ntp: list[fields.Address] = pydantic.Field(default_factory=list)
     instances: Annotated[dict[_Label, _InstanceEntry], pydantic.Field(min_length=1)]
 
 
 def _translate(document: Document, error: pydantic_core.ErrorDetails) -> errors.Finding:
     """A finding in our words from pydantic's."""
-    location = tuple(part for part in error["loc"] if part != "[key]")
-    kind, given = error["type"], error["input"]
-    context: dict[str, Any] = error.get("ctx", {})
-    if kind == "altostratus":
-        return document.finding(location, context["message"], context["hint"])
-    if kind == "extra_forbidden":
-        key = str(location[-1])
-        return document.finding(location, *errors.unknown("key", key, _keys_at(location)))
-    if kind == "missing":
-        return document.finding(location, f"the key {location[-1]!r} is missing")
-    if kind == "too_short":
+    location = error["loc"]
+    if error["type"] == "too_short":
         what = "services" if location[-1:] == ("services",) else "instances"
         whose = f"the instance {location[-2]!r}" if what == "services" else "the overcloud"
         return document.finding(location, f"{whose} has no {what}", "name one at least")
-    if location == () and given is None:
+    if location == () and error["input"] is None:
         return document.finding((), "the file is empty", "see examples/quickstart.yaml")
-    if kind in ("model_type", "dict_type"):
-        return document.finding(location, f"{given!r} is not a mapping of keys to values")
-    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return document.finding(location, f"{given!r} {message}")
-
-
-def _keys_at(location: Location) -> tuple[str, ...]:
-    """The keys that can be where an unknown one is."""
-    entry: type[pydantic.BaseModel] = _File
-    if len(location) == 3:
-        entry = _NetworkEntry if location[0] == "networks" else _InstanceEntry
-    return tuple(entry.model_fields)
+    return fields.finding(document, error, _File)
 
 
 def _model(parsed: _File, hypervisor: str | None) -> Overcloud:

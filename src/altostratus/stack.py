@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from altostratus import hypervisors, metadata, seal, services
-from altostratus.model import CONTROL, INTERNAL, Image, Instance, Overcloud
+from altostratus.model import CONTROL, INTERNAL, ControlNetwork, Image, Instance, Overcloud
 
 CLASS = "OS::Altostratus::Instance"
 OUTPUT = "altostratus"
@@ -35,7 +35,8 @@ Tree = dict[str, Any]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inputs:
     """All that a stack is made from. ``images`` are by instance, ``templates`` the provider
-    templates by file name, ``authority`` is what instances trust the undercloud by."""
+    templates by file name, ``authority`` is what instances trust the undercloud by, ``undercloud``
+    its address."""
 
     overcloud: Overcloud
     addresses: metadata.Addresses
@@ -43,6 +44,7 @@ class Inputs:
     secrets: metadata.Secrets
     templates: collections.abc.Mapping[str, str]
     authority: str = ""
+    undercloud: str = str(ControlNetwork().address)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ def _entry(instance: Instance) -> hypervisors.Entry:
 
 def _describe(inputs: Inputs, instance: Instance) -> Tree:
     """What a later run needs to know of an instance: the fields of ``observed.Deployed``."""
-    tree = metadata.instance(inputs.overcloud, instance, inputs.addresses, inputs.secrets)
+    tree = _metadata(inputs, instance)
     return {
         "hypervisor": str(instance.hypervisor),
         "services": list(instance.services),
@@ -213,8 +215,14 @@ def _server_metadata(overcloud: Overcloud, instance: Instance) -> Tree:
     return found
 
 
+def _metadata(inputs: Inputs, instance: Instance) -> Tree:
+    return metadata.instance(
+        inputs.overcloud, instance, inputs.addresses, inputs.secrets, inputs.undercloud
+    )
+
+
 def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
-    tree = metadata.instance(inputs.overcloud, instance, inputs.addresses, inputs.secrets)
+    tree = _metadata(inputs, instance)
     clear, secret = metadata.split(tree)
     key = inputs.secrets[metadata.seal_key(instance.name)]
     config = f"{instance.name}_config"

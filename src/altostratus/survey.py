@@ -268,6 +268,7 @@ def _control(undercloud: Connection) -> observed.Control:
         pool_start=ipaddress.IPv4Address(pool["start"]),
         pool_end=ipaddress.IPv4Address(pool["end"]),
         used=frozenset(used),
+        gateway=ipaddress.IPv4Address(subnets[0].gateway_ip),
     )
 
 

@@ -5,6 +5,7 @@ before; ``observed.json``, if there, replaces fields of what is observed.
 """
 
 import base64
+import collections.abc
 import dataclasses
 import hashlib
 import ipaddress
@@ -58,8 +59,9 @@ def results(folder: pathlib.Path) -> dict[str, str]:
     made = make_plan(overcloud, observed)
     secrets = fixed_secrets(overcloud)
     request = render(overcloud, observed)
+    gateway = str(observed.control.gateway)
     trees = {
-        found.name: metadata.instance(overcloud, found, made.addresses, secrets)
+        found.name: metadata.instance(overcloud, found, made.addresses, secrets, gateway)
         for found in overcloud.instances
     }
     return {
@@ -79,7 +81,14 @@ def render(overcloud: Overcloud, observed: Observed) -> stack.Request:
     """The stack with fixed secrets and images."""
     wanted = fixed_images(overcloud)
     assigned = addresses.assign(overcloud, observed)
-    inputs = stack.Inputs(overcloud, assigned, wanted, fixed_secrets(overcloud), TEMPLATES)
+    inputs = stack.Inputs(
+        overcloud,
+        assigned,
+        wanted,
+        fixed_secrets(overcloud),
+        TEMPLATES,
+        undercloud=str(observed.control.gateway),
+    )
     digests = [image.digest for image in wanted.values()]
     return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests})
 
@@ -98,6 +107,11 @@ def fixed_secrets(overcloud: Overcloud) -> dict[str, str]:
     names = list(metadata.overcloud_secrets(overcloud, {}))
     names += [certificates.AUTHORITY, certificates.AUTHORITY_KEY]
     names += [certificates.of(instance.name) for instance in overcloud.instances]
+    return fixed(names)
+
+
+def fixed(names: collections.abc.Iterable[str]) -> dict[str, str]:
+    """A secret for each of these names, the same in every run."""
     return {name: _fixed_secret(name) for name in names}
 
 

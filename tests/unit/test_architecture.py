@@ -62,12 +62,13 @@ _LAYERS = (
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
-    {"crosschecks", "inventory"},
-    {"nodemetadata"},
+    {"crosschecks", "inventory", "sitefile"},
+    {"nodemetadata", "sitemetadata"},
     {"images", "sections"},
     {"imagespec"},
     {"elements", "workers"},
     {"endpoints"},
+    {"fields"},
     {"certificates", "hypervisors", "services", "seal", "tempest_conf", "yamlfile"},
     {"model"},
     {"archive", "guest", "ramdisk", "rootfs", "sbom", "snapshot"},
@@ -82,10 +83,10 @@ _LAYERS = (
 )
 _PURE = {
     "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
-    "errors", "heatenv", "history",
+    "errors", "fields", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
     "releases", "rollout",
-    "room", "scheduling", "seal", "sections", "services", "spec", "stack", "table", "tempest_conf",
+    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "stack", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",
 }  # fmt: skip
 _IO = {
