@@ -88,7 +88,9 @@ def of_stack(observed: Observed, wanted: stack.Request) -> _Changes:
             effect = "it is gone; its state disk stays on the node"
             yield Change(name, Action.REMOVE, "is no longer wanted", effect)
         elif name not in before:
-            yield Change(name, Action.CREATE, "is new", _NOTHING)
+            zone = described[name].get("zone")
+            where = f", in the zone {zone}" if zone else ""
+            yield Change(name, Action.CREATE, f"is new{where}", _NOTHING)
         elif server is None and observed.stack and not observed.stack.is_complete:
             yield Change(name, Action.CREATE, "has no server", "it was never up")
         elif server is None and observed.stack:

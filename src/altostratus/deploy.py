@@ -37,6 +37,7 @@ from altostratus import (
     reach,
     rollout,
     servers,
+    spread,
     stack,
     survey,
     verify,
@@ -63,7 +64,7 @@ def prepare(
     another release, and stop machines. Raises :class:`errors.FindingsError` with everything that
     speaks against it.
     """
-    undercloud, found = _look(overcloud, document, is_rollout=is_rollout)
+    undercloud, found, overcloud = _look(overcloud, document, is_rollout=is_rollout)
     secrets = _renewed(overcloud, found, ())
     planned = _planned(undercloud, overcloud, document, found, secrets, alone)
     stopped = check.check_stopped(planned.plan.changes, found.observed, document)
@@ -78,7 +79,7 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     With ``authority`` there is a new one of that, too. Raises :class:`errors.Error` where there
     is no overcloud, or more to do than this.
     """
-    undercloud, found = _look(overcloud, document)
+    undercloud, found, overcloud = _look(overcloud, document)
     planned = functools.partial(_planned, undercloud, overcloud, document, found)
     if not found.observed.certificates:
         raise errors.Error(
@@ -107,16 +108,18 @@ def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
 
 def _look(
     overcloud: Overcloud, document: Document, *, is_rollout: bool = False
-) -> tuple[openstack.connection.Connection, survey.Survey]:
+) -> tuple[openstack.connection.Connection, survey.Survey, Overcloud]:
+    """The undercloud, what was observed, and the overcloud with its instances' zones."""
     undercloud = cloud.connect("undercloud")
     heat.wait_settled(undercloud, overcloud.name)
     found = survey.read(undercloud, overcloud)
+    overcloud = spread.place(overcloud, found.observed)
     findings = check.check(overcloud, found.observed, document)
     if not is_rollout:
         findings += check.check_release(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)
-    return undercloud, found
+    return undercloud, found, overcloud
 
 
 def _planned(

@@ -24,6 +24,7 @@ from altostratus import (
     metadata,
     plan,
     spec,
+    spread,
     stack,
     survey,
     yamlfile,
@@ -49,8 +50,8 @@ def results(folder: pathlib.Path) -> dict[str, str]:
     text = (folder / "overcloud.yaml").read_text()
     document = yamlfile.parse(text, "overcloud.yaml")
     try:
-        overcloud = spec.parse(text, "overcloud.yaml")
         observed = _observed(folder)
+        overcloud = spread.place(spec.parse(text, "overcloud.yaml"), observed)
         findings = check.check(overcloud, observed, document)
         if findings:
             raise errors.FindingsError(findings)

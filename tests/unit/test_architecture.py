@@ -58,7 +58,7 @@ _LAYERS = (
     {"why"},
     {"history", "keptplan", "rollout"},
     {"check", "plan", "obstacles"},
-    {"changes"},
+    {"changes", "spread"},
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
@@ -86,7 +86,7 @@ _PURE = {
     "errors", "fields", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
     "releases", "rollout",
-    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "stack", "table", "tempest_conf",
+    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "spread", "stack", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",
 }  # fmt: skip
 _IO = {
