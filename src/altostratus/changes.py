@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from typing import Any
 
-from altostratus import hypervisors, stack
+from altostratus import hypervisors, outages, stack
 from altostratus.model import Hypervisor, Overcloud
 from altostratus.observed import Deployed, Observed, Server
 
@@ -55,9 +55,11 @@ _RESTARTS = "services restart where needed; certificates are reloaded"
 
 def of_servers(overcloud: Overcloud, observed: Observed) -> _Changes:
     """How servers are brought back that were stopped or killed from outside, or half rebuilt."""
+    # Of these, Nova could only note what it is asked.
+    stuck = outages.stuck(observed)
     for instance in overcloud.instances:
         server = observed.server_of(instance.name)
-        if server is None:
+        if server is None or instance.name in stuck:
             continue
         if server.status == "SHUTOFF":
             reason = "it is SHUTOFF, stopped or killed from outside"

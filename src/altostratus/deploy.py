@@ -115,6 +115,7 @@ def _look(
     found = survey.read(undercloud, overcloud)
     overcloud = spread.place(overcloud, found.observed)
     findings = check.check(overcloud, found.observed, document)
+    findings += check.check_nodes(overcloud, found.observed, document)
     if not is_rollout:
         findings += check.check_release(overcloud, found.observed, document)
     if findings:

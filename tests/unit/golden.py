@@ -53,6 +53,7 @@ def results(folder: pathlib.Path) -> dict[str, str]:
         observed = _observed(folder)
         overcloud = spread.place(spec.parse(text, "overcloud.yaml"), observed)
         findings = check.check(overcloud, observed, document)
+        findings += check.check_nodes(overcloud, observed, document)
         if findings:
             raise errors.FindingsError(findings)
     except errors.FindingsError as exc:

@@ -59,6 +59,7 @@ _LAYERS = (
     {"history", "keptplan", "rollout"},
     {"check", "plan", "obstacles"},
     {"changes", "spread"},
+    {"outages"},
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
@@ -84,7 +85,7 @@ _LAYERS = (
 _PURE = {
     "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
     "errors", "fields", "heatenv", "history",
-    "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
+    "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "outages", "plan",
     "releases", "rollout",
     "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "spread", "stack", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",
