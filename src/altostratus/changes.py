@@ -19,6 +19,7 @@ class Action(enum.StrEnum):
 
     CREATE = "create"
     RECREATE = "recreate"
+    EVACUATE = "evacuate"
     REPLACE = "replace"
     REBUILD = "rebuild"
     CONFIGURE = "configure"
@@ -124,7 +125,7 @@ def downtime(hypervisor: Hypervisor) -> str:
 
 def in_words(found: collections.abc.Iterable[Change]) -> str:
     """The changes of a stack in one line."""
-    whole = (Action.CREATE, Action.RECREATE, Action.REPLACE, Action.REMOVE)
+    whole = (Action.CREATE, Action.RECREATE, Action.EVACUATE, Action.REPLACE, Action.REMOVE)
     return "; ".join(
         f"{one.instance} {one.reason}" if one.action in whole else f"{one.reason} of {one.instance}"
         for one in found

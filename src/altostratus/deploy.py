@@ -5,6 +5,7 @@ An interrupted run is resumed by running again: the next plan begins with what i
 
 import collections.abc
 import contextlib
+import dataclasses
 import datetime
 import functools
 import pathlib
@@ -32,7 +33,9 @@ from altostratus import (
     lock,
     log,
     metadata,
+    moves,
     networks,
+    nodedisks,
     plan,
     reach,
     rollout,
@@ -96,6 +99,26 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     if authority:
         anew.add(certificates.AUTHORITY)
     return planned(_renewed(overcloud, found, anew))
+
+
+def prepare_evacuation(overcloud: Overcloud, document: Document, asked: moves.Asked) -> Deployment:
+    """Plan to have the instances of a node that is down on others; changes nothing.
+
+    They keep their images. Raises :class:`errors.Error` where the node is not down, and
+    :class:`errors.FindingsError` with everything that speaks against it.
+    """
+    undercloud = cloud.connect("undercloud")
+    heat.wait_settled(undercloud, overcloud.name)
+    found = survey.read(undercloud, overcloud)
+    project = str(undercloud.current_project_id)
+    asked = nodedisks.asked(asked, project, overcloud)
+    resolved = moves.resolve(overcloud, found.observed, asked, document)
+    nodedisks.refuse_running(asked.node)
+    seen = dataclasses.replace(found, observed=resolved.observed)
+    secrets = _renewed(resolved.overcloud, seen, ())
+    planned = _planned(undercloud, resolved.overcloud, document, seen, secrets, {})
+    made = moves.plan(planned.plan, resolved, asked.node)
+    return dataclasses.replace(planned, plan=made, observed=found.observed)
 
 
 def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
@@ -328,7 +351,10 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.RESTART_SERVER: servers.restart,
     plan.Kind.REBUILD_SERVER: servers.rebuild,
     plan.Kind.CONFIGURE_SERVER: servers.configure,
+    plan.Kind.RELEASE_STATE: servers.release_state,
+    plan.Kind.DELETE_SERVER: servers.delete,
     plan.Kind.FORGET_SERVER: servers.forget,
+    plan.Kind.BRING_STATE: nodedisks.bring,
     plan.Kind.CREATE_STACK: _create_or_update_stack,
     plan.Kind.UPDATE_STACK: _create_or_update_stack,
     plan.Kind.REGISTER_CATALOG: _register_catalog,

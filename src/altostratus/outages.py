@@ -7,7 +7,7 @@ import dataclasses
 
 from altostratus import hypervisors
 from altostratus.model import UNDERCLOUD
-from altostratus.observed import Observed
+from altostratus.observed import Observed, Provider, Server
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -19,29 +19,32 @@ class Outage:
     instances: tuple[str, ...] = ()
 
 
-def find(observed: Observed) -> tuple[Outage, ...]:
-    """The nodes that are down."""
-    moments: dict[str, list[str | None]] = {}
+def processes(observed: Observed) -> dict[str, list[Provider]]:
+    """The compute processes of each node."""
+    found: dict[str, list[Provider]] = {}
     for one in observed.providers:
         if hypervisors.entry(one.hypervisor).has_share:
-            node = hypervisors.node_of(one.name, one.hypervisor)
-            moments.setdefault(node, []).append(one.silent_since)
+            found.setdefault(hypervisors.node_of(one.name, one.hypervisor), []).append(one)
+    return found
+
+
+def find(observed: Observed) -> tuple[Outage, ...]:
+    """The nodes that are down."""
     return tuple(
-        Outage(node, max(one or "" for one in since), instances_on(observed, node))
-        for node, since in moments.items()
-        if node != UNDERCLOUD and all(since)
+        Outage(
+            node,
+            max(one.silent_since or "" for one in of_node),
+            tuple(one.instance for one in servers_on(observed, node) if not one.is_alive),
+        )
+        for node, of_node in processes(observed).items()
+        if node != UNDERCLOUD and all(one.silent_since for one in of_node)
     )
 
 
-def instances_on(observed: Observed, node: str) -> tuple[str, ...]:
-    """The instances on a node that do not answer."""
-    hosts = {
-        one.name
-        for one in observed.providers
-        if hypervisors.entry(one.hypervisor).has_share
-        and hypervisors.node_of(one.name, one.hypervisor) == node
-    }
-    return tuple(one.instance for one in observed.servers if one.host in hosts and not one.is_alive)
+def servers_on(observed: Observed, node: str) -> tuple[Server, ...]:
+    """The servers on a node."""
+    hosts = {one.name for one in processes(observed).get(node, ())}
+    return tuple(one for one in observed.servers if one.host in hosts)
 
 
 def stuck(observed: Observed) -> dict[str, Outage]:
