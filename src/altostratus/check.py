@@ -2,7 +2,7 @@
 
 import collections.abc
 
-from altostratus import errors, hypervisors, releases, room, stack
+from altostratus import errors, hypervisors, outages, releases, room, stack
 from altostratus.changes import Action, Change
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
@@ -38,6 +38,23 @@ def check_release(
     said = ", ".join(f"{name} has {release}" for name, release in others.items())
     message = f"{wanted} is not brought by deploying: {said}"
     return (document.finding(("release",), message, f"./altostratus overcloud {way} FILE"),)
+
+
+def check_nodes(
+    overcloud: Overcloud, observed: Observed, document: Document
+) -> tuple[errors.Finding, ...]:
+    """What speaks against deploying while nodes are down that instances are on."""
+    stuck = outages.stuck(observed)
+    return tuple(
+        document.finding(
+            ("instances", one.group or one.name),
+            f"{one.name!r} is on the node {stuck[one.name].node}, which is down, last heard of at"
+            f" {stuck[one.name].since}",
+            outages.mend(stuck[one.name].node),
+        )
+        for one in overcloud.instances
+        if one.name in stuck
+    )
 
 
 def check_stopped(

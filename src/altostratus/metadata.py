@@ -168,7 +168,11 @@ def instance(
         shown=_shown(overcloud),
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
-        cache_host=internal.get(services.CACHE),
+        cache_hosts=tuple(
+            addresses[one.name][INTERNAL]
+            for one in overcloud.instances
+            if services.CACHE in one.services
+        ),
         consoles_url=endpoints.consoles_url(_placed(overcloud, addresses)),
         is_machine=not hypervisors.entry(wanted.hypervisor).has_share,
     )

@@ -40,7 +40,7 @@ class Instance:
     """A server that runs one service or several; ``networks`` begins with the control network.
 
     ``privileged`` says that a container is to be allowed more than others. ``zone`` is the node that
-    it is to be on, if that matters.
+    it is to be on, if that matters. ``group`` is the entry of the file that it is one of several of.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Instance:
     state_gib: int
     privileged: bool = False
     zone: str | None = None
+    group: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

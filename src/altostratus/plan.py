@@ -27,7 +27,10 @@ class Kind(enum.StrEnum):
     RESTART_SERVER = "restart server"
     REBUILD_SERVER = "rebuild server"
     CONFIGURE_SERVER = "configure server"
+    RELEASE_STATE = "release state"
+    DELETE_SERVER = "delete server"
     FORGET_SERVER = "forget server"
+    BRING_STATE = "bring state"
     CREATE_STACK = "create stack"
     UPDATE_STACK = "update stack"
     REGISTER_CATALOG = "register catalog"
@@ -39,13 +42,15 @@ class Kind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. ``subject`` is its object's name, ``digest`` that of an image."""
+    """One thing to do. ``subject`` is its object's name, ``digest`` that of an image, ``node`` the one
+    that something is brought from."""
 
     kind: Kind
     subject: str
     reason: str
     instance: str | None = None
     digest: str | None = None
+    node: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from altostratus import (
     node,
     nodemetadata,
     nodes,
+    outages,
     placement,
     survey,
     systemcontainer,
@@ -33,6 +34,7 @@ from altostratus import (
 )
 from altostratus.hypervisors import Need, Needs
 from altostratus.model import Hypervisor, Node, Share, Undercloud
+from altostratus.outages import Outage
 
 _CONTAINER = "altostratus-node-"
 _ALIVE_S = 180
@@ -167,12 +169,24 @@ def lines() -> list[str]:
     if found is None or not found.nodes:
         return []
     engine = systemcontainer.connect()
-    states = _process_states()
-    return [
+    processes, down = _seen(found.nodes)
+    shown = [
         f"node {one.name}: {systemcontainer.state(engine, box_of(one.name).name) or 'not there'},"
-        f" {one.address}; " + ", ".join(_process(one, share, states) for share in one.shares)
+        f" {one.address}; " + ", ".join(_process(one, share, processes) for share in one.shares)
         for one in found.nodes
     ]
+    return shown + [f"warning: {outages.to_text(one)}" for one in down]
+
+
+def down_among(
+    connection: Connection, wanted: collections.abc.Iterable[Node]
+) -> collections.abc.Iterator[Outage]:
+    """Those of these nodes that are down, with all servers on them."""
+    for one in wanted:
+        services = _services(connection, one)
+        if services and all(service.state != "up" for service in services):
+            since = max(str(service.updated_at or "never") for service in services)
+            yield Outage(one.name, since, tuple(instances(connection, one)))
 
 
 def instances(connection: Connection, found: Node) -> list[str]:
@@ -334,14 +348,17 @@ def _remove_queues(found: Node) -> None:
                 undercloud.execute(*_RABBIT, "delete_queue", "-p", vhost, queue)
 
 
-def _process_states() -> dict[str, str]:
-    """What Nova says of each compute process; nothing where it does not answer."""
+def _seen(wanted: tuple[Node, ...]) -> tuple[dict[str, str], list[Outage]]:
+    """What Nova says of each compute process, and which nodes are down; nothing where it does not
+    answer."""
     try:
-        found = cloud.connect("undercloud").compute.services(binary="nova-compute")
-        return {one.host: one.state if one.status == "enabled" else one.status for one in found}
+        connection = cloud.connect("undercloud")
+        found = connection.compute.services(binary="nova-compute")
+        states = {one.host: one.state if one.status == "enabled" else one.status for one in found}
+        return states, list(down_among(connection, wanted))
     except (errors.Error, openstack.exceptions.SDKException) as exc:
         log.debug(f"the undercloud's compute processes: {exc}")
-        return {}
+        return {}, []
 
 
 def _process(found: Node, share: Share, states: collections.abc.Mapping[str, str]) -> str:

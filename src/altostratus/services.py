@@ -32,6 +32,7 @@ class Service:
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
     ``is_repeatable`` says that several instances may run it, each by itself.
+    ``keeps`` is what its state disk has that nothing else has, in words.
     ``needs_privileges`` says what a container that runs it must be allowed. ``hypervisor`` is the
     one that an undercloud must have to have the service. Sizes are what an
     instance gets per service.
@@ -56,6 +57,7 @@ class Service:
     vhosts: tuple[str, ...] = ()
     bridged_network: str | None = None
     is_repeatable: bool = False
+    keeps: str = ""
     needs_privileges: bool = False
     memory_mib: int = 768
     disk_gib: int = 2
@@ -122,6 +124,7 @@ _SERVICES = (
         package_name="mariadb-server",
         order=30,
         internal_ports=(3306,),
+        keeps="databases",
         memory_mib=1024,
         state_gib=4,
         in_overcloud=True,
@@ -131,6 +134,7 @@ _SERVICES = (
         package_name="rabbitmq-server",
         order=31,
         internal_ports=(MESSAGING_PORT,),
+        keeps="messages under way",
         state_gib=1,
         in_overcloud=True,
     ),
@@ -144,6 +148,7 @@ _SERVICES = (
         name=CACHE,
         order=34,
         internal_ports=(CACHE_PORT,),
+        is_repeatable=True,
         memory_mib=384,
         in_overcloud=True,
         in_undercloud=False,
@@ -164,6 +169,7 @@ _SERVICES = (
         endpoint_type="identity",
         path="/v3",
         databases=("keystone",),
+        keeps="keys of tokens and credentials",
         secrets=("keystone_database_password", "admin_password"),
         in_overcloud=True,
     ),
@@ -174,6 +180,7 @@ _SERVICES = (
         public_port=9292,
         endpoint_type="image",
         databases=("glance",),
+        keeps="images",
         secrets=("glance_database_password", "glance_password"),
         state_gib=8,
         in_overcloud=True,
@@ -280,6 +287,7 @@ _SERVICES = (
         vhosts=("nova", "neutron"),
         bridged_network="provider",
         is_repeatable=True,
+        keeps="machines",
         needs_privileges=True,
         memory_mib=3072,
         disk_gib=4,

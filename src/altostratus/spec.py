@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 import pydantic_core
@@ -65,6 +65,18 @@ def _check_hypervisor(name: str) -> str:
     return name
 
 
+def _check_hypervisors(given: Any) -> tuple[str, ...]:
+    """One word or a list of them, for instances that are alike in turn."""
+    names = given if isinstance(given, list) else [given]
+    for name in names:
+        if not isinstance(name, str):
+            raise fields.fail(f"{name!r} should be a valid string")
+        _check_hypervisor(name)
+    if not names:
+        raise fields.fail("no hypervisor is named", "name one at least, or leave the key out")
+    return tuple(names)
+
+
 def _check_label(name: str) -> str:
     if name == UNDERCLOUD:
         raise fields.fail("the name 'undercloud' is taken", "name it otherwise")
@@ -107,6 +119,7 @@ def _check_release(name: str) -> str:
 _Label = Annotated[str, pydantic.AfterValidator(_check_label)]
 _NetworkName = Annotated[str, pydantic.AfterValidator(_check_network_name)]
 _HypervisorName = Annotated[str, pydantic.AfterValidator(_check_hypervisor)]
+_HypervisorNames = Annotated[tuple[str, ...], pydantic.BeforeValidator(_check_hypervisors)]
 _ServiceName = Annotated[str, pydantic.AfterValidator(_check_service)]
 _Zone = Annotated[str, pydantic.AfterValidator(_check_zone)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
@@ -123,7 +136,7 @@ class _NetworkEntry(fields.Strict):
 
 class _InstanceEntry(fields.Strict):
     services: Annotated[list[_ServiceName], pydantic.Field(min_length=1)]
-    hypervisor: _HypervisorName | None = None
+    hypervisor: _HypervisorNames | None = None
     count: Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)] | None = None
     networks: list[_NetworkName] | None = None
     memory: Annotated[int, pydantic.Field(strict=True, ge=128)] | None = None
@@ -171,10 +184,17 @@ def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
         ),
         instances=tuple(
             _instance(
-                name, entry, default, services.networks(_ordered(entry), cloud, parsed.networks)
+                name,
+                entry,
+                names[number % len(names)],
+                services.networks(_ordered(entry), cloud, parsed.networks),
+                key if entry.count else None,
             )
             for key, entry in parsed.instances.items()
-            for name in crosschecks.members(key, entry.model_dump(exclude_none=True))
+            for names in [entry.hypervisor or (default,)]
+            for number, name in enumerate(
+                crosschecks.members(key, entry.model_dump(exclude_none=True))
+            )
         ),
         ntp=tuple(parsed.ntp),
         release=parsed.release,
@@ -186,16 +206,19 @@ def _ordered(entry: _InstanceEntry) -> tuple[str, ...]:
 
 
 def _instance(
-    name: str, entry: _InstanceEntry, default: str, networks: tuple[str, ...]
+    name: str,
+    entry: _InstanceEntry,
+    hypervisor: str,
+    networks: tuple[str, ...],
+    group: str | None,
 ) -> Instance:
     named = _ordered(entry)
     runs = [services.get(service) for service in named]
-    chosen = Hypervisor(entry.hypervisor or default)
-    on_request = hypervisors.entry(chosen).privileges is hypervisors.Privileges.ON_REQUEST
+    on_request = hypervisors.entry(hypervisor).privileges is hypervisors.Privileges.ON_REQUEST
     return Instance(
         name=name,
         services=named,
-        hypervisor=chosen,
+        hypervisor=Hypervisor(hypervisor),
         networks=(CONTROL, *(entry.networks or networks)),
         memory_mib=entry.memory or sum(service.memory_mib for service in runs),
         vcpus=entry.vcpus or 1,
@@ -203,4 +226,5 @@ def _instance(
         state_gib=entry.state or sum(service.state_gib for service in runs),
         privileged=entry.privileged and on_request,
         zone=entry.zone,
+        group=group,
     )

@@ -130,6 +130,11 @@ def keypair(overcloud: str) -> str:
     return f"altostratus-{overcloud}"
 
 
+def state_disk(overcloud: str, instance: str) -> str:
+    """The name of an instance's state disk, on whatever node it is."""
+    return f"{overcloud}.{instance}"
+
+
 def network(overcloud: str, name: str) -> str:
     """The name that a network of an overcloud has in the undercloud."""
     return name if name == CONTROL else f"{overcloud}-{name}"
@@ -206,7 +211,7 @@ def _server_metadata(overcloud: Overcloud, instance: Instance) -> Tree:
         OVERCLOUD: overcloud.name,
         INSTANCE: instance.name,
         HYPERVISOR: str(instance.hypervisor),
-        STATE_DISK: f"{overcloud.name}.{instance.name}",
+        STATE_DISK: state_disk(overcloud.name, instance.name),
         STATE_GIB: str(instance.state_gib),
     }
     if not _entry(instance).has_share:

@@ -227,6 +227,7 @@ def _servers(
             bool(server.launched_at),
             differs,
             digests.get(server.image.id) if server.image else None,
+            server.compute_host or None,
         )
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
@@ -311,6 +312,7 @@ def provider(
         trouble=_trouble(process),
         is_disabled=process is not None and process.status == "disabled",
         zone=str(process.availability_zone or "") if process is not None else "",
+        silent_since=_silent_since(process),
     )
 
 
@@ -323,6 +325,12 @@ def _trouble(process: Any) -> str | None:
     if process.state != "up":
         return f"its compute process is {process.state}, last heard of at {process.updated_at}"
     return None
+
+
+def _silent_since(process: Any) -> str | None:
+    if process is None or process.state == "up":
+        return None
+    return str(process.updated_at or "never")
 
 
 def _shape(server: Any) -> tuple[int, int]:

@@ -22,8 +22,10 @@ from altostratus import (
     errors,
     hypervisors,
     metadata,
+    moves,
     plan,
     spec,
+    spread,
     stack,
     survey,
     yamlfile,
@@ -49,9 +51,12 @@ def results(folder: pathlib.Path) -> dict[str, str]:
     text = (folder / "overcloud.yaml").read_text()
     document = yamlfile.parse(text, "overcloud.yaml")
     try:
-        overcloud = spec.parse(text, "overcloud.yaml")
         observed = _observed(folder)
+        overcloud = spread.place(spec.parse(text, "overcloud.yaml"), observed)
+        if (folder / "evacuate.json").exists():
+            return evacuation(folder, observed)
         findings = check.check(overcloud, observed, document)
+        findings += check.check_nodes(overcloud, observed, document)
         if findings:
             raise errors.FindingsError(findings)
     except errors.FindingsError as exc:
@@ -69,6 +74,21 @@ def results(folder: pathlib.Path) -> dict[str, str]:
         "metadata.json": as_json(trees),
         "stack.json": as_json(dataclasses.asdict(request)),
     }
+
+
+def evacuation(folder: pathlib.Path, observed: Observed) -> dict[str, str]:
+    """The content of the result files of a case in which a node is to be left."""
+    text = (folder / "overcloud.yaml").read_text()
+    document = yamlfile.parse(text, "overcloud.yaml")
+    asked = pydantic.TypeAdapter(moves.Asked).validate_json((folder / "evacuate.json").read_text())
+    try:
+        found = moves.resolve(spec.parse(text, "overcloud.yaml"), observed, asked, document)
+    except errors.Error as exc:
+        hint = f"    hint: {exc.hint}\n" if exc.hint else ""
+        return {"findings.txt": f"{exc.message}\n{hint}"}
+    made = moves.plan(make_plan(found.overcloud, found.observed), found, asked.node)
+    request = render(found.overcloud, found.observed)
+    return {"plan.txt": plan.to_text(made), "stack.json": as_json(dataclasses.asdict(request))}
 
 
 def make_plan(overcloud: Overcloud, observed: Observed) -> plan.Plan:

@@ -20,6 +20,7 @@ _LAYERS = (
         "deploy",
         "undercloud",
         "node",
+        "nodedisks",
         "reach",
         "removal",
         "scaleout",
@@ -56,9 +57,10 @@ _LAYERS = (
         "usage",
     },
     {"why"},
-    {"history", "keptplan", "rollout"},
+    {"history", "keptplan", "moves", "rollout"},
     {"check", "plan", "obstacles"},
-    {"changes"},
+    {"changes", "spread"},
+    {"outages"},
     {"room", "scheduling"},
     {"stack", "addresses"},
     {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
@@ -84,9 +86,9 @@ _LAYERS = (
 _PURE = {
     "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
     "errors", "fields", "heatenv", "history",
-    "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
+    "hypervisors", "keptplan", "metadata", "model", "moves", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "outages", "plan",
     "releases", "rollout",
-    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "stack", "table", "tempest_conf",
+    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "spread", "stack", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",
 }  # fmt: skip
 _IO = {
