@@ -258,7 +258,7 @@ def _restricted(wanted: Rollout) -> Deployment:
 
 def _change(wanted: Rollout, change: Change) -> None:
     try:
-        _deploy_with(wanted, change.instance, change.after)
+        _deploy_with(wanted, change, change.after)
     except (errors.StackFailed, errors.VerifyFailed) as exc:
         lines = rollout.said_of(wanted.changes, change, _is_brought_back(wanted, change))
         message = "\n".join((f"the new image of {change.instance} does not do: {exc}", *lines))
@@ -267,17 +267,28 @@ def _change(wanted: Rollout, change: Change) -> None:
 
 def _is_brought_back(wanted: Rollout, change: Change) -> bool:
     try:
-        _deploy_with(wanted, change.instance, change.before)
+        _deploy_with(wanted, change, change.before)
         # Nova may have another image than Heat knows of, where a rebuild failed: that is seen now.
-        _deploy_with(wanted, change.instance, change.before)
+        _deploy_with(wanted, change, change.before)
     except errors.Error as exc:
         log.info(f"{change.instance} cannot be brought back: {exc.message}")
         return False
     return True
 
 
-def _deploy_with(wanted: Rollout, instance: str, image: Image) -> None:
+def _deploy_with(wanted: Rollout, change: Change, image: Image) -> None:
+    if rollout.is_older(change, image):
+        _let_older_start(wanted, change.instance)
     deployment = deploy.prepare(
-        wanted.overcloud, wanted.document, {instance: image}, is_rollout=True
+        wanted.overcloud, wanted.document, {change.instance: image}, is_rollout=True
     )
     deploy.execute(deployment)
+
+
+def _let_older_start(wanted: Rollout, instance: str) -> None:
+    """Have Nova forget how new a compute process was: it takes none that is older. Its other services
+    have a database, and do that for themselves."""
+    nova = wanted.overcloud.instance_of("nova")
+    if nova and "nova-compute" in wanted.overcloud.instance(instance).services:
+        # Their host is called like the instance.
+        wanted.instances.order(nova.name, "take-services-back", instance)

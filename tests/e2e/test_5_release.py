@@ -164,10 +164,16 @@ def test_requests_wait_at_the_front_while_a_service_is_rebuilt(after: str) -> No
     assert {name: client.failures for name, client in clients.items() if client.failures} == {}
 
 
-def test_node_follows_when_its_machine_is_gone(after: str, machine: machines.Machine) -> None:
+def test_node_follows_when_its_machine_is_gone_and_goes_back(
+    after: str, machine: machines.Machine
+) -> None:
     machines.remove()
     said = clouds.altostratus("overcloud", "upgrade", after, timeout_s=clouds.DEPLOY_S).stdout
     assert "compute" in said and f"{BEFORE} -> {AFTER}" in said
+    clouds.altostratus("overcloud", "verify", after)
+    clouds.altostratus(
+        "overcloud", "rollback", "--only", "compute", after, timeout_s=clouds.DEPLOY_S
+    )
     clouds.altostratus("overcloud", "verify", after)
 
 
