@@ -54,10 +54,16 @@ _KEEPS = "its state disk, ports and addresses are kept"
 _RESTARTS = "services restart where needed; certificates are reloaded"
 
 
-def of_servers(overcloud: Overcloud, observed: Observed) -> _Changes:
-    """How servers are brought back that were stopped or killed from outside, or half rebuilt."""
+def of_servers(
+    overcloud: Overcloud, observed: Observed, differences: collections.abc.Iterable[Change]
+) -> _Changes:
+    """How servers are brought back that were stopped or killed from outside, or half rebuilt.
+
+    ``differences`` are what Heat changes after that.
+    """
     # Of these, Nova could only note what it is asked.
     stuck = outages.stuck(observed)
+    rebuilt = {one.instance for one in differences if one.action is Action.REBUILD}
     for instance in overcloud.instances:
         server = observed.server_of(instance.name)
         if server is None or instance.name in stuck:
@@ -77,7 +83,9 @@ def of_servers(overcloud: Overcloud, observed: Observed) -> _Changes:
             # In a stack that failed it may never have been well: Heat replaces it then.
             reason = f"it is {server.status} and does not answer"
             yield Change(instance.name, Action.RESTART, reason, _IS_DOWN)
-        elif server.drift:
+        elif server.drift and instance.name not in rebuilt:
+            # The software of a root that goes would take a database that was put back for the root
+            # that comes, and migrate it.
             yield Change(instance.name, Action.CONFIGURE, "; ".join(server.drift), _RESTARTS)
 
 

@@ -99,8 +99,8 @@ def make(
         str(observed.control.gateway),
     )
     wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
-    brought_back = tuple(changes.of_servers(overcloud, observed))
     differences = tuple(changes.of_stack(observed, wanted))
+    brought_back = tuple(changes.of_servers(overcloud, observed, differences))
     asked = list(_stack_steps(overcloud, observed, wanted, differences))
     url = auth_url(overcloud, assigned)
     steps = [
