@@ -30,7 +30,8 @@ NETWORK = "  internal_api: {vlan: 101, cidr: 172.16.1.0/24}\n"
 
 def test_devtest_ends_with_a_summary(deployed: str) -> None:
     for instance, (service, hypervisor) in INSTANCES.items():
-        assert re.search(rf"^{instance} +{service} +{hypervisor} +ACTIVE", deployed, re.MULTILINE)
+        row = rf"^{instance} +{service} +{hypervisor} +undercloud +ACTIVE"
+        assert re.search(row, deployed, re.MULTILINE)
     for word in ("clouds.yaml", "https://192.168.24.", "sum"):
         assert word in deployed
 
