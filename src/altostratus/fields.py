@@ -3,7 +3,7 @@
 import collections.abc
 import ipaddress
 import typing
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 import pydantic_core
@@ -21,6 +21,9 @@ class Strict(pydantic.BaseModel):
     """A mapping in which no other keys are than those of the model."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
 def fail(message: str, hint: str | None = None) -> pydantic_core.PydanticCustomError:
@@ -52,6 +55,25 @@ def _check_address(given: str) -> str:
 
 Cidr = Annotated[str, pydantic.AfterValidator(_check_cidr)]
 Address = Annotated[str, pydantic.AfterValidator(_check_address)]
+
+
+def validated(
+    document: Document,
+    model: type[_Model],
+    translate: collections.abc.Callable[[Document, pydantic_core.ErrorDetails], errors.Finding],
+) -> tuple[_Model | None, list[errors.Finding]]:
+    """What a document says, if it is what ``model`` describes, and all that is wrong so far.
+
+    Raises :class:`errors.FindingsError` if it is no YAML at all.
+    """
+    if document.data is None and document.findings:
+        raise errors.FindingsError(document.findings)
+    findings = list(document.findings)
+    try:
+        return model.model_validate(document.data), findings
+    except pydantic.ValidationError as exc:
+        found = exc.errors(include_url=False)
+        return None, [*findings, *(translate(document, error) for error in found)]
 
 
 def finding(

@@ -89,14 +89,9 @@ def make(
     ``images`` are by instance; ``secrets`` those of the overcloud, which only enter digests.
     """
     assigned = addresses.assign(overcloud, observed)
+    undercloud = str(observed.control.gateway)
     inputs = stack.Inputs(
-        overcloud,
-        assigned,
-        images,
-        secrets,
-        templates,
-        observed.authority,
-        str(observed.control.gateway),
+        overcloud, assigned, images, secrets, templates, observed.authority, undercloud
     )
     wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
     differences = tuple(changes.of_stack(observed, wanted))

@@ -32,14 +32,7 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
     Raises :class:`errors.FindingsError` with everything that is wrong.
     """
     document = yamlfile.parse(text, file)
-    if document.data is None and document.findings:
-        raise errors.FindingsError(document.findings)
-    findings = list(document.findings)
-    parsed: _File | None = None
-    try:
-        parsed = _File.model_validate(document.data)
-    except pydantic.ValidationError as exc:
-        findings += [_translate(document, error) for error in exc.errors(include_url=False)]
+    parsed, findings = fields.validated(document, _File, _translate)
     findings += crosschecks.check(document, hypervisor)
     if hypervisor is not None and hypervisor not in hypervisors.names():
         findings.append(
