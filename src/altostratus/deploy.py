@@ -230,7 +230,9 @@ def request_stack(deployment: Deployment, why: str) -> None:
         deployment.observed.authority,
         str(deployment.observed.control.gateway),
     )
-    ids = survey.glance_images(undercloud)
+    ids = stack.Ids(
+        survey.glance_images(undercloud), survey.network_ids(undercloud, made.overcloud.name)
+    )
     who, now = lock.myself().operator, datetime.datetime.now(datetime.UTC)
     entry = history.entry(made, why, deployment.document, who, now)
     entries = history.extended(survey.deployments(undercloud, made.overcloud.name), entry)
@@ -263,6 +265,8 @@ def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> 
     compute = deployment.undercloud.compute
     flavor = compute.create_flavor(
         name=step.subject,
+        # Whoever looks it up by its name has it at once, and the same after it was made again.
+        id=step.subject,
         ram=instance.memory_mib,
         vcpus=instance.vcpus,
         disk=instance.disk_gib,

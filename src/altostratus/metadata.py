@@ -104,11 +104,15 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         public_urls=public_urls,
         services=names,
         front=(host,),
+        cache_hosts=(_LOOPBACK,),
     )
     tree = sections.make(cloud, names)
     # All passwords in it are long and random: to hash them slowly protects nothing, and takes a
     # third of a second of a processor at each login.
     tree["keystone"]["password_hash_rounds"] = _LEAST_ROUNDS
+    # Our stacks name what they are made from by ids, which are never given twice.
+    tree["heat"]["remembers"] = True
+    tree[services.CACHE]["bind"] = _LOOPBACK
     tree["registry"]["bind"] = EVERYWHERE
     # Instances have no screens.
     screens = dict(services.get("nova").further_ports)

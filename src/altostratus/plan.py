@@ -93,7 +93,7 @@ def make(
     inputs = stack.Inputs(
         overcloud, assigned, images, secrets, templates, observed.authority, undercloud
     )
-    wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
+    wanted = stack.render(inputs)
     differences = tuple(changes.of_stack(observed, wanted))
     brought_back = tuple(changes.of_servers(overcloud, observed, differences))
     asked = list(_stack_steps(overcloud, observed, wanted, differences))

@@ -151,7 +151,6 @@ _SERVICES = (
         is_repeatable=True,
         memory_mib=384,
         in_overcloud=True,
-        in_undercloud=False,
     ),
     Service(
         name=FRONT,

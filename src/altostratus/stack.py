@@ -27,6 +27,7 @@ _SSH_PORT = 22
 # Heat wants no parameter to have a resource's name: no instance's name has an underscore.
 _SECRETS = "cloud_secrets"
 _IMAGE_IDS = "image_ids"
+_NETWORK_IDS = "network_ids"
 _KEY_NAME = "key_name"
 
 Tree = dict[str, Any]
@@ -48,6 +49,17 @@ class Inputs:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Ids:
+    """The undercloud's ids of images, by digest, and of networks, by their names in the overcloud.
+
+    Nothing is made from them: a plan knows none.
+    """
+
+    images: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    networks: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Request:
     """What Heat is asked for; ``digest`` is over the plain inputs and the same for the same."""
 
@@ -60,16 +72,16 @@ class Request:
 
 def render(
     inputs: Inputs,
-    image_ids: collections.abc.Mapping[str, str],
+    ids: Ids | None = None,
     irreplaceable: collections.abc.Collection[str] = (),
     history: str = "",
 ) -> Request:
     """The request for a stack.
 
-    ``image_ids`` are Glance's ids by digest. ``irreplaceable`` are the instances whose server
-    Heat must not replace: those that run and hold state. ``history`` is kept with the stack, and
-    is nothing that it is made from.
+    ``irreplaceable`` are the instances whose server Heat must not replace: those that run and hold
+    state. ``history`` is kept with the stack, and is nothing that it is made from.
     """
+    ids = ids or Ids()
     overcloud = inputs.overcloud
     instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
     template = _template(inputs, instances)
@@ -88,7 +100,8 @@ def render(
         parameters={
             # As text: Heat encrypts hidden parameters, and can encrypt nothing else.
             _SECRETS: json.dumps(dict(inputs.secrets)),
-            _IMAGE_IDS: {digest: image_ids[digest] for digest in digests},
+            _IMAGE_IDS: {digest: ids.images.get(digest, "") for digest in digests},
+            _NETWORK_IDS: {name: ids.networks.get(name, "") for name in _networks(overcloud)},
             _KEY_NAME: keypair(overcloud.name),
         },
         digest=digest,
@@ -106,6 +119,8 @@ def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> 
         "parameters": {
             _SECRETS: {"type": "json", "hidden": True},
             _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
+            # Of names Heat's engine remembers whose they were, also when there is another network.
+            _NETWORK_IDS: {"type": "json", "description": "Neutron's id of each network, by name"},
             _KEY_NAME: {"type": "string"},
         },
         "resources": resources,
@@ -138,6 +153,10 @@ def state_disk(overcloud: str, instance: str) -> str:
 def network(overcloud: str, name: str) -> str:
     """The name that a network of an overcloud has in the undercloud."""
     return name if name == CONTROL else f"{overcloud}-{name}"
+
+
+def _networks(overcloud: Overcloud) -> list[str]:
+    return sorted({name for instance in overcloud.instances for name in instance.networks})
 
 
 def deployment(instance: str) -> str:
@@ -319,7 +338,7 @@ def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
             "type": "OS::Neutron::Port",
             "properties": {
                 "name": title,
-                "network": network(inputs.overcloud.name, name),
+                "network": {"get_param": [_NETWORK_IDS, name]},
                 "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
                 "security_groups": [{"get_resource": group}],
             },
@@ -337,7 +356,7 @@ def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
         "type": "OS::Neutron::Port",
         "properties": {
             "name": f"{inputs.overcloud.name}-{instance.name}-{name}",
-            "network": network(inputs.overcloud.name, name),
+            "network": {"get_param": [_NETWORK_IDS, name]},
             "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
             "port_security_enabled": False,
         },

@@ -251,6 +251,15 @@ def networks(undercloud: Connection) -> collections.abc.Iterator[observed.Neutro
         )
 
 
+def network_ids(undercloud: Connection, overcloud: str) -> dict[str, str]:
+    """Neutron's ids of the networks that an overcloud's instances may be on, by their names there."""
+    found = {one.name: one.id for one in undercloud.network.networks()}
+    return {
+        name.removeprefix(stack.network(overcloud, "")): identity
+        for name, identity in found.items()
+    }
+
+
 def _control(undercloud: Connection) -> observed.Control:
     network = undercloud.network.find_network(CONTROL)
     subnets = list(undercloud.network.subnets(network_id=network.id)) if network else []

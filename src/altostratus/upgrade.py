@@ -121,13 +121,15 @@ def verify_before(wanted: Rollout) -> None:
 def execute(wanted: Rollout) -> None:
     """Make the images, then carry out the changes in their order, up to the first that fails.
 
-    That instance gets back the image that it had. Raises :class:`errors.UpgradeFailed`.
+    That instance gets back the image that it had. Raises :class:`errors.UpgradeFailed`, and
+    :class:`errors.Held` if somebody else changes the overcloud.
     """
-    deploy.execute(_restricted(wanted))
-    for change in wanted.changes:
-        with log.step(f"change {change.instance}"):
-            _care_for_data(wanted, change)
-            _change(wanted, change)
+    with lock.held(wanted.deployment.undercloud, wanted.overcloud.name):
+        deploy.execute(_restricted(wanted))
+        for change in wanted.changes:
+            with log.step(f"change {change.instance}"):
+                _care_for_data(wanted, change)
+                _change(wanted, change)
 
 
 def finish(
@@ -221,8 +223,7 @@ def _care_for_data(wanted: Rollout, change: Change) -> None:
         if schema.instance == change.instance:
             schemas.write_copy(wanted.instances, schema, change.before.digest)
     for copy in wanted.lost.get(change.instance, ()):
-        with lock.held(wanted.deployment.undercloud, wanted.overcloud.name):
-            schemas.restore(wanted.instances, change.instance, copy)
+        schemas.restore(wanted.instances, change.instance, copy)
 
 
 def _target(overcloud: Overcloud, document: Document) -> Deployment:

@@ -30,7 +30,7 @@ from altostratus import (
     survey,
     yamlfile,
 )
-from altostratus.model import Hypervisor, Image, Overcloud
+from altostratus.model import CONTROL, Hypervisor, Image, Overcloud
 from altostratus.observed import (
     Control,
     Deployed,
@@ -110,7 +110,12 @@ def render(overcloud: Overcloud, observed: Observed) -> stack.Request:
         undercloud=str(observed.control.gateway),
     )
     digests = [image.digest for image in wanted.values()]
-    return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests})
+    names = (CONTROL, *(one.name for one in overcloud.networks))
+    ids = stack.Ids(
+        {digest: f"id-of-{digest[:8]}" for digest in digests},
+        {name: f"id-of-{name}" for name in names},
+    )
+    return stack.render(inputs, ids)
 
 
 def fixed_images(overcloud: Overcloud) -> dict[str, Image]:

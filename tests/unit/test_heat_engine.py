@@ -75,7 +75,10 @@ def heat_said() -> dict[str, Any]:
     inputs = golden.stack.Inputs(
         overcloud, made.addresses, made.images, secrets, deploy.templates(), _AUTHORITY
     )
-    ids = {image.digest: "an-id" for image in made.images.values()}
+    ids = golden.stack.Ids(
+        {image.digest: "an-id" for image in made.images.values()},
+        {name: "an-id" for name in ("control", "internal_api")},
+    )
     request = golden.stack.render(inputs, ids, ["database"], _HISTORY)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PROGRAM],
