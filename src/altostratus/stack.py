@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from altostratus import hypervisors, metadata, seal, services
-from altostratus.model import CONTROL, INTERNAL, ControlNetwork, Image, Instance, Overcloud
+from altostratus import hypervisors, metadata, seal, services, stackports
+from altostratus.model import CONTROL, ControlNetwork, Image, Instance, Overcloud
 
 CLASS = "OS::Altostratus::Instance"
 OUTPUT = "altostratus"
@@ -23,11 +23,13 @@ INSTANCE = "altostratus:instance"
 OVERCLOUD = "altostratus:overcloud"
 
 _VERSION = "wallaby"
-_SSH_PORT = 22
+# Heat waits for a second after it has begun with a resource that depends on no other, or at a delete
+# with one that no other depends on (Stack._converge_create_or_update): only these do not.
+_ORIGIN = "stack_origin"
+_END = "stack_end"
 # Heat wants no parameter to have a resource's name: no instance's name has an underscore.
 _SECRETS = "cloud_secrets"
 _IMAGE_IDS = "image_ids"
-_NETWORK_IDS = "network_ids"
 _KEY_NAME = "key_name"
 
 Tree = dict[str, Any]
@@ -101,7 +103,9 @@ def render(
             # As text: Heat encrypts hidden parameters, and can encrypt nothing else.
             _SECRETS: json.dumps(dict(inputs.secrets)),
             _IMAGE_IDS: {digest: ids.images.get(digest, "") for digest in digests},
-            _NETWORK_IDS: {name: ids.networks.get(name, "") for name in _networks(overcloud)},
+            stackports.NETWORK_IDS: {
+                name: ids.networks.get(name, "") for name in _networks(overcloud)
+            },
             _KEY_NAME: keypair(overcloud.name),
         },
         digest=digest,
@@ -110,7 +114,10 @@ def render(
 
 def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> Tree:
     """The top template; ``instances`` are the descriptions of all."""
-    resources: Tree = {}
+    resources: Tree = {
+        _ORIGIN: {"type": "OS::Heat::None"},
+        _END: {"type": "OS::Heat::None", "depends_on": [deployment(name) for name in instances]},
+    }
     for instance in inputs.overcloud.instances:
         resources |= _instance(inputs, instance, instances[instance.name]["digest"])
     return {
@@ -120,7 +127,10 @@ def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> 
             _SECRETS: {"type": "json", "hidden": True},
             _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
             # Of names Heat's engine remembers whose they were, also when there is another network.
-            _NETWORK_IDS: {"type": "json", "description": "Neutron's id of each network, by name"},
+            stackports.NETWORK_IDS: {
+                "type": "json",
+                "description": "Neutron's id of each network, by name",
+            },
             _KEY_NAME: {"type": "string"},
         },
         "resources": resources,
@@ -198,14 +208,19 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
     """The resources of one instance: its ports, its server, its configuration."""
     resources: Tree = {}
     for name in instance.networks:
-        resources |= _port(inputs, instance, name)
+        resources |= stackports.render(
+            inputs.overcloud, instance, name, inputs.addresses[instance.name][name], _ORIGIN
+        )
     resources[instance.name] = {
         "type": CLASS,
         "properties": {
             "name": f"{inputs.overcloud.name}-{instance.name}",
             "image": {"get_param": [_IMAGE_IDS, inputs.images[instance.name].digest]},
             "flavor": flavor(instance),
-            "ports": [{"get_resource": _port_name(instance, name)} for name in _untagged(instance)],
+            "ports": [
+                {"get_resource": stackports.resource(instance, name)}
+                for name in _untagged(instance)
+            ],
             "key_name": {"get_param": _KEY_NAME},
             "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
@@ -270,6 +285,7 @@ def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
     return {
         config: {
             "type": "OS::Heat::StructuredConfig",
+            "depends_on": [_ORIGIN],
             "properties": {
                 "group": "os-apply-config",
                 "config": clear | {"sealed": seal.seal(secret, key)},
@@ -317,73 +333,3 @@ def _needed(overcloud: Overcloud, instance: Instance) -> set[str]:
 def order(instance: Instance) -> tuple[int, str]:
     """What instances are sorted by: those that others need come first."""
     return min(services.get(name).order for name in instance.services), instance.name
-
-
-def _port_name(instance: Instance, network: str) -> str:
-    return f"{instance.name}_{network}_port"
-
-
-def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
-    """A port and the security group that lets in what its network may reach."""
-    if name == services.bridged_network(instance.services):
-        return {_port_name(instance, name): _bridge_port(inputs, instance, name)}
-    group = f"{instance.name}_{name}_access"
-    title = f"{inputs.overcloud.name}-{instance.name}-{name}"
-    return {
-        group: {
-            "type": "OS::Neutron::SecurityGroup",
-            "properties": {"name": title, "rules": _rules(inputs.overcloud, instance, name)},
-        },
-        _port_name(instance, name): {
-            "type": "OS::Neutron::Port",
-            "properties": {
-                "name": title,
-                "network": {"get_param": [_NETWORK_IDS, name]},
-                "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
-                "security_groups": [{"get_resource": group}],
-            },
-        },
-    }
-
-
-def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
-    """A port for the traffic of others; its address is only kept free.
-
-    Nova takes no port without an address where Neutron does not say that none was wanted. The
-    instance gives it up for the bridge.
-    """
-    return {
-        "type": "OS::Neutron::Port",
-        "properties": {
-            "name": f"{inputs.overcloud.name}-{instance.name}-{name}",
-            "network": {"get_param": [_NETWORK_IDS, name]},
-            "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
-            "port_security_enabled": False,
-        },
-    }
-
-
-def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
-    is_public = name in services.public_networks(instance.networks)
-    ports: list[services.Port] = [*_public_ports(overcloud, instance)] if is_public else []
-    if name == CONTROL:
-        return [_rule(port) for port in (_SSH_PORT, *ports)] + [{"protocol": "icmp"}]
-    cidr = str(overcloud.network(name).cidr)
-    if name == INTERNAL:
-        ports = [port for service in instance.services for port in services.get(service).ports]
-    return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
-
-
-def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
-    """The ports that an instance has for the cloud's users: where there is a front, only its."""
-    behind = overcloud.instances if services.FRONT in instance.services else [instance]
-    if overcloud.instance_of(services.FRONT) and services.FRONT not in instance.services:
-        behind = []
-    runs = [services.get(service) for one in behind for service in one.services]
-    return [port for service in runs for port in service.public_ports.values()]
-
-
-def _rule(port: services.Port, cidr: str | None = None) -> Tree:
-    first, last = (port, port) if isinstance(port, int) else (port[0], port[-1])
-    rule: Tree = {"protocol": "tcp", "port_range_min": first, "port_range_max": last}
-    return rule | ({"remote_ip_prefix": cidr} if cidr else {})

@@ -63,6 +63,7 @@ _LAYERS = (
     {"outages"},
     {"room", "scheduling"},
     {"stack", "addresses"},
+    {"stackports"},
     {"metadata", "nodes", "spec", "observed", "heatenv", "nodesfile", "undercloudfile"},
     {"crosschecks", "inventory", "sitefile"},
     {"nodemetadata", "sitemetadata"},
@@ -88,7 +89,7 @@ _PURE = {
     "errors", "fields", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "moves", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "outages", "plan",
     "releases", "rollout",
-    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "spread", "stack", "table", "tempest_conf",
+    "room", "scheduling", "seal", "sections", "services", "sitefile", "sitemetadata", "spec", "spread", "stack", "stackports", "table", "tempest_conf",
     "undercloudfile", "why", "yamlfile",
 }  # fmt: skip
 _IO = {
