@@ -89,6 +89,15 @@ def of_servers(
             yield Change(instance.name, Action.CONFIGURE, "; ".join(server.drift), _RESTARTS)
 
 
+def is_configuration(observed: Observed, wanted: stack.Request) -> bool:
+    """Whether Heat configures some instance with something else than it was configured with."""
+    if observed.stack is None or not observed.stack.is_complete:
+        return True
+    described = wanted.template["outputs"][stack.OUTPUT]["value"]["instances"]
+    before = {name: one.digest for name, one in observed.stack.instances.items()}
+    return any(before.get(name) != one["digest"] for name, one in described.items())
+
+
 def of_stack(observed: Observed, wanted: stack.Request) -> _Changes:
     """What differs between what Heat was told last and what is wanted, and what Heat does then."""
     described = wanted.template["outputs"][stack.OUTPUT]["value"]["instances"]
