@@ -2,7 +2,7 @@
 
 import collections.abc
 
-from altostratus import errors, hypervisors, outages, releases, room, stack
+from altostratus import errors, hypervisors, outages, releases, room, services, stack
 from altostratus.changes import Action, Change
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
@@ -30,7 +30,11 @@ def check_release(
     """What speaks against deploying a release where another one is deployed."""
     wanted = overcloud.release
     there = observed.stack.instances if observed.stack else {}
-    others = {name: one.release for name, one in there.items() if one.release != wanted}
+    others = {
+        name: one.release
+        for name, one in there.items()
+        if one.release != wanted and not all(services.get(it).is_debians for it in one.services)
+    }
     if not others:
         return ()
     is_later = all(releases.is_later(wanted, release) for release in others.values())

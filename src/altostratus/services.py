@@ -24,7 +24,8 @@ class Service:
 
     ``element`` is the diskimage-builder element (and lock file) that makes its image; ``package``
     is the Python distribution or the Debian package whose version is its own. ``needs``
-    are the services that must be configured before it. ``internal_ports`` are open to
+    are the services that must be configured before it. ``is_debians`` says that its software is
+    Debian's, and the same in each release of OpenStack. ``internal_ports`` are open to
     the overcloud's internal network, ``public_port`` to everybody who reaches the instance, and so
     are ``further_ports``, by the name of what listens there.
     ``path`` follows host and port in its endpoint. ``roles`` are what its
@@ -65,6 +66,7 @@ class Service:
     in_overcloud: bool = False
     in_undercloud: bool = True
     package_name: str | None = None
+    is_debians: bool = False
     hypervisor: str | None = None
 
     @property
@@ -122,6 +124,7 @@ _SERVICES = (
     Service(
         name="mariadb",
         package_name="mariadb-server",
+        is_debians=True,
         order=30,
         internal_ports=(3306,),
         keeps="databases",
@@ -132,6 +135,7 @@ _SERVICES = (
     Service(
         name="rabbitmq",
         package_name="rabbitmq-server",
+        is_debians=True,
         order=31,
         internal_ports=(MESSAGING_PORT,),
         keeps="messages under way",
@@ -141,11 +145,13 @@ _SERVICES = (
     Service(
         name="registry",
         package_name="docker-registry",
+        is_debians=True,
         order=33,
         secrets=("registry_password",),
     ),
     Service(
         name=CACHE,
+        is_debians=True,
         order=34,
         internal_ports=(CACHE_PORT,),
         is_repeatable=True,
@@ -155,6 +161,7 @@ _SERVICES = (
     Service(
         name=FRONT,
         # Before what it fronts: services wait for what is registered in Keystone through it.
+        is_debians=True,
         order=36,
         needs=("keystone",),
         memory_mib=384,

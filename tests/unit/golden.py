@@ -57,6 +57,7 @@ def results(folder: pathlib.Path) -> dict[str, str]:
             return evacuation(folder, observed)
         findings = check.check(overcloud, observed, document)
         findings += check.check_nodes(overcloud, observed, document)
+        findings += check.check_release(overcloud, observed, document)
         if findings:
             raise errors.FindingsError(findings)
     except errors.FindingsError as exc:
