@@ -51,8 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def before(folder: pathlib.Path) -> str:
     """The file of the release before, which is deployed first."""
     file = str(folder / f"{BEFORE}.yaml")
-    clouds.altostratus("overcloud", "delete")
-    clouds.altostratus("devtest", file, timeout_s=clouds.DEPLOY_S)
+    clouds.have_deployed(file)
     return file
 
 
