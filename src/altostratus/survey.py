@@ -39,6 +39,7 @@ IMAGE_DIGEST = "altostratus:digest"
 _NETWORK_OWNER = f"{OWNER}:overcloud="
 _SSH_PORT = 22
 _ANSWER_S = 3.0
+_AT_ONCE = 16
 
 Connection = openstack.connection.Connection
 
@@ -53,7 +54,7 @@ class Survey:
 
 def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
     """Observe everything that matters to one overcloud."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         # Most of the time is spent waiting for answers: what needs no other is asked at once.
         asked_stack = pool.submit(find_stack, undercloud, overcloud.name)
         asked_servers = pool.submit(lambda: list(_own_servers(undercloud, overcloud.name)))
@@ -62,20 +63,22 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         found_networks = pool.submit(lambda: tuple(networks(undercloud)))
         shapes = pool.submit(lambda: frozenset(one.name for one in flavors(undercloud)))
         pair = pool.submit(undercloud.compute.find_keypair, stack.keypair(overcloud.name))
-        found, servers = asked_stack.result(), asked_servers.result()
-        shares = pool.submit(providers, undercloud, servers)
+        cached = pool.submit(_built, overcloud)
+        found = asked_stack.result()
         secrets: dict[str, str] = _outputs(found).get(stack.OUTPUT_SECRETS) or {} if found else {}
         log.hide(secrets.values())
         described = _stack(found) if found else None
         known = described.instances if described else {}
         said = pool.submit(administrator.read, known, secrets)
+        servers = asked_servers.result()
+        shares = pool.submit(providers, undercloud, servers)
         entry = credentials.read("overcloud")
         seen = observed.Observed(
             control=control.result(),
             stack=described,
             servers=_servers(overcloud.name, servers, known, loaded.result()),
             images=loaded.result(),
-            built=_built(overcloud),
+            built=cached.result(),
             networks=found_networks.result(),
             flavors=shapes.result(),
             has_keypair=pair.result() is not None,
@@ -230,7 +233,7 @@ def _servers(
             server.compute_host or None,
         )
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         return tuple(sorted(pool.map(look, servers), key=lambda found: found.instance))
 
 

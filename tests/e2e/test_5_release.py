@@ -25,14 +25,14 @@ INSTANCES = {
 }
 LONGEST_PAUSE_S = 60
 # Full to the last block, with more to copy than what becomes free by itself.
-FILL = """
-mariadb -e 'CREATE TABLE keystone.filler SELECT RANDOM_BYTES(1024) AS content FROM seq_1_to_16384'
+FILL = """set -e
+mariadb keystone -e 'CREATE TABLE filler SELECT RANDOM_BYTES(1024) AS content FROM seq_1_to_16384'
 free=$(($(stat --file-system --format '%f * %S' /mnt/state) - 64 * 1024 * 1024))
 fallocate --length "$free" /mnt/state/filled
 dd if=/dev/zero of=/mnt/state/filled bs=64K oflag=append conv=notrunc 2>/dev/null || true
 sync
 """
-EMPTY = "rm /mnt/state/filled && mariadb -e 'DROP TABLE keystone.filler'"
+EMPTY = "rm --force /mnt/state/filled && mariadb keystone -e 'DROP TABLE IF EXISTS filler'"
 
 
 @pytest.fixture(scope="module")
