@@ -300,7 +300,7 @@ def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
     return {
         group: {
             "type": "OS::Neutron::SecurityGroup",
-            "properties": {"name": title, "rules": _rules(inputs.overcloud, instance, name)},
+            "properties": {"name": title, "rules": _rules(inputs, instance, name)},
         },
         _port_name(instance, name): {
             "type": "OS::Neutron::Port",
@@ -331,7 +331,8 @@ def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
     }
 
 
-def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
+def _rules(inputs: Inputs, instance: Instance, name: str) -> list[Tree]:
+    overcloud = inputs.overcloud
     is_public = name in services.public_networks(instance.networks)
     ports: list[services.Port] = [*_public_ports(overcloud, instance)] if is_public else []
     if name == CONTROL:
@@ -339,7 +340,21 @@ def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
         ports = [port for service in instance.services for port in services.get(service).ports]
-    return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
+    rules = [_rule(port, cidr) for port in ports]
+    if name == INTERNAL:
+        rules += _peer_rules(inputs, instance)
+    return [*rules, {"protocol": "icmp", "remote_ip_prefix": cidr}]
+
+
+def _peer_rules(inputs: Inputs, instance: Instance) -> list[Tree]:
+    """What the other instances of a service may reach: Neutron lets none take another's address."""
+    return [
+        _rule(port, f"{inputs.addresses[other.name][INTERNAL]}/32")
+        for service in instance.services
+        for port in services.get(service).peer_ports
+        for other in inputs.overcloud.instances
+        if service in other.services and other.name != instance.name
+    ]
 
 
 def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
