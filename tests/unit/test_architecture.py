@@ -16,6 +16,7 @@ _LAYERS = (
     {"cli"},
     {"cli_file", "cli_image", "cli_node", "cli_overcloud", "cli_undercloud", "virtualization"},
     {"upgrade"},
+    {"emptying"},
     {
         "deploy",
         "undercloud",
@@ -38,6 +39,7 @@ _LAYERS = (
         "baremetal",
         "administrator",
         "baseline",
+        "computenodes",
         "metalnode",
         "metalproviders",
         "provision",
@@ -57,7 +59,7 @@ _LAYERS = (
     },
     {"why"},
     {"history", "keptplan", "rollout"},
-    {"check", "plan", "obstacles"},
+    {"check", "plan", "obstacles", "departures"},
     {"changes"},
     {"room", "scheduling"},
     {"stack", "addresses"},
@@ -81,7 +83,7 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
+    "addresses", "certificates", "changes", "check", "crosschecks", "departures", "endpoints",
     "errors", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "plan",
     "releases", "rollout",
