@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 CHOSEN = (
-    *("isolated", "renewal", "combined", "kvm", "compute", "tempest"),
+    *("isolated", "renewal", "combined", "kvm", "compute", "migration", "tempest"),
     *("upgrade", "undone", "killed", "repair", "faults", "failure"),
     *("drivers", "isolation", "documents"),
 )
