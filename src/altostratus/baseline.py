@@ -81,8 +81,11 @@ def _control_network(undercloud: model.Undercloud) -> None:
         gateway_ip=str(control.address),
         allocation_pools=[{"start": str(control.pool_start), "end": str(control.pool_end)}],
         host_routes=[{"destination": METADATA_CIDR, "nexthop": str(control.dhcp_address)}],
+        dns_nameservers=list(undercloud.site.dns),
         enable_dhcp=False,
     )
+    if list(subnet.dns_nameservers or ()) != list(undercloud.site.dns):
+        network.update_subnet(subnet, dns_nameservers=list(undercloud.site.dns))
     if subnet.is_dhcp_enabled:
         return
     if not list(network.ports(network_id=found.id, device_id=RESERVED_DHCP_PORT)):

@@ -32,7 +32,7 @@ _LONGEST_NAME = 64
 _SKEW = datetime.timedelta(hours=1)
 
 Secrets = collections.abc.Mapping[str, str]
-# The addresses at which each instance of a cloud is reached.
+# The addresses at which each instance of a cloud is reached, and names that it has elsewhere.
 Reached = collections.abc.Mapping[str, collections.abc.Sequence[str]]
 
 
@@ -86,7 +86,7 @@ def renewed(
     stale = [
         name
         for name, addresses in instances.items()
-        if of(name) in anew or not _serves(secrets, name, addresses, now)
+        if of(name) in anew or not _serves(secrets, of(name), _names(cloud, name, addresses), now)
     ]
     if stale and _BRIDGE in secrets and _read(secrets[_BRIDGE]).not_valid_after_utc <= now:
         secrets = _without_overlap(secrets)
@@ -143,18 +143,17 @@ def _authority_serves(secrets: Secrets, now: datetime.datetime) -> bool:
 
 def _serves(
     secrets: Secrets,
-    instance: str,
-    addresses: collections.abc.Sequence[str],
+    which: str,
+    wanted: collections.abc.Sequence[x509.GeneralName],
     now: datetime.datetime,
 ) -> bool:
-    if of(instance) not in secrets:
+    if which not in secrets:
         return False
-    certificate = _read(secrets[of(instance)])
+    certificate = _read(secrets[which])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    covered = {str(address) for address in names.get_values_for_type(x509.IPAddress)}
     authority = _read(secrets[AUTHORITY])
     return (
-        covered == set(addresses)
+        set(names) == set(wanted)
         and _lasts(certificate, now)
         and _key_identifier(authority) == _issuer_identifier(certificate)
     )
@@ -223,10 +222,7 @@ def _new(
     key = _new_key()
     until = min(now + _days(_INSTANCE_DAYS), authority.not_valid_after_utc)
     name = host_name(cloud, instance)
-    names = [
-        x509.DNSName(name),
-        *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses),
-    ]
+    names = _names(cloud, instance, addresses)
     # A client's, too: machines' screens are shown to those alone who have one of the cloud.
     ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
@@ -241,6 +237,20 @@ def _new(
         .sign(signer, hashes.SHA256())
     )
     return _pem(certificate) + secrets.get(_BRIDGE, "") + _key_pem(key)
+
+
+def _names(
+    cloud: str, instance: str, addresses: collections.abc.Sequence[str]
+) -> list[x509.GeneralName]:
+    """All that an instance's certificate is for."""
+    return [x509.DNSName(host_name(cloud, instance)), *map(_general_name, addresses)]
+
+
+def _general_name(address: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(address))
+    except ValueError:
+        return x509.DNSName(address)
 
 
 def _signer(secrets: Secrets) -> ec.EllipticCurvePrivateKey:

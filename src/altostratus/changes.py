@@ -9,7 +9,7 @@ import dataclasses
 import enum
 from typing import Any
 
-from altostratus import hypervisors, stack
+from altostratus import hypervisors, outages, stack
 from altostratus.model import Hypervisor, Overcloud
 from altostratus.observed import Deployed, Observed, Server
 
@@ -19,6 +19,7 @@ class Action(enum.StrEnum):
 
     CREATE = "create"
     RECREATE = "recreate"
+    EVACUATE = "evacuate"
     REPLACE = "replace"
     REBUILD = "rebuild"
     CONFIGURE = "configure"
@@ -53,11 +54,19 @@ _KEEPS = "its state disk, ports and addresses are kept"
 _RESTARTS = "services restart where needed; certificates are reloaded"
 
 
-def of_servers(overcloud: Overcloud, observed: Observed) -> _Changes:
-    """How servers are brought back that were stopped or killed from outside, or half rebuilt."""
+def of_servers(
+    overcloud: Overcloud, observed: Observed, differences: collections.abc.Iterable[Change]
+) -> _Changes:
+    """How servers are brought back that were stopped or killed from outside, or half rebuilt.
+
+    ``differences`` are what Heat changes after that.
+    """
+    # Of these, Nova could only note what it is asked.
+    stuck = outages.stuck(observed)
+    rebuilt = {one.instance for one in differences if one.action is Action.REBUILD}
     for instance in overcloud.instances:
         server = observed.server_of(instance.name)
-        if server is None:
+        if server is None or instance.name in stuck:
             continue
         if server.status == "SHUTOFF":
             reason = "it is SHUTOFF, stopped or killed from outside"
@@ -74,8 +83,19 @@ def of_servers(overcloud: Overcloud, observed: Observed) -> _Changes:
             # In a stack that failed it may never have been well: Heat replaces it then.
             reason = f"it is {server.status} and does not answer"
             yield Change(instance.name, Action.RESTART, reason, _IS_DOWN)
-        elif server.drift:
+        elif server.drift and instance.name not in rebuilt:
+            # The software of a root that goes would take a database that was put back for the root
+            # that comes, and migrate it.
             yield Change(instance.name, Action.CONFIGURE, "; ".join(server.drift), _RESTARTS)
+
+
+def is_configuration(observed: Observed, wanted: stack.Request) -> bool:
+    """Whether Heat configures some instance with something else than it was configured with."""
+    if observed.stack is None or not observed.stack.is_complete:
+        return True
+    described = wanted.template["outputs"][stack.OUTPUT]["value"]["instances"]
+    before = {name: one.digest for name, one in observed.stack.instances.items()}
+    return any(before.get(name) != one["digest"] for name, one in described.items())
 
 
 def of_stack(observed: Observed, wanted: stack.Request) -> _Changes:
@@ -88,7 +108,9 @@ def of_stack(observed: Observed, wanted: stack.Request) -> _Changes:
             effect = "it is gone; its state disk stays on the node"
             yield Change(name, Action.REMOVE, "is no longer wanted", effect)
         elif name not in before:
-            yield Change(name, Action.CREATE, "is new", _NOTHING)
+            zone = described[name].get("zone")
+            where = f", in the zone {zone}" if zone else ""
+            yield Change(name, Action.CREATE, f"is new{where}", _NOTHING)
         elif server is None and observed.stack and not observed.stack.is_complete:
             yield Change(name, Action.CREATE, "has no server", "it was never up")
         elif server is None and observed.stack:
@@ -120,7 +142,7 @@ def downtime(hypervisor: Hypervisor) -> str:
 
 def in_words(found: collections.abc.Iterable[Change]) -> str:
     """The changes of a stack in one line."""
-    whole = (Action.CREATE, Action.RECREATE, Action.REPLACE, Action.REMOVE)
+    whole = (Action.CREATE, Action.RECREATE, Action.EVACUATE, Action.REPLACE, Action.REMOVE)
     return "; ".join(
         f"{one.instance} {one.reason}" if one.action in whole else f"{one.reason} of {one.instance}"
         for one in found

@@ -2,7 +2,7 @@
 
 import collections.abc
 
-from altostratus import errors, hypervisors, releases, room, stack
+from altostratus import errors, hypervisors, outages, releases, room, services, stack
 from altostratus.changes import Action, Change
 from altostratus.model import MACHINE_BRIDGE, Hypervisor, Instance, Network, Overcloud, Share
 from altostratus.observed import Deployed, MachineNetwork, NeutronNetwork, Observed, Provider
@@ -30,7 +30,11 @@ def check_release(
     """What speaks against deploying a release where another one is deployed."""
     wanted = overcloud.release
     there = observed.stack.instances if observed.stack else {}
-    others = {name: one.release for name, one in there.items() if one.release != wanted}
+    others = {
+        name: one.release
+        for name, one in there.items()
+        if one.release != wanted and not all(services.get(it).is_debians for it in one.services)
+    }
     if not others:
         return ()
     is_later = all(releases.is_later(wanted, release) for release in others.values())
@@ -38,6 +42,23 @@ def check_release(
     said = ", ".join(f"{name} has {release}" for name, release in others.items())
     message = f"{wanted} is not brought by deploying: {said}"
     return (document.finding(("release",), message, f"./altostratus overcloud {way} FILE"),)
+
+
+def check_nodes(
+    overcloud: Overcloud, observed: Observed, document: Document
+) -> tuple[errors.Finding, ...]:
+    """What speaks against deploying while nodes are down that instances are on."""
+    stuck = outages.stuck(observed)
+    return tuple(
+        document.finding(
+            ("instances", one.group or one.name),
+            f"{one.name!r} is on the node {stuck[one.name].node}, which is down, last heard of at"
+            f" {stuck[one.name].since}",
+            outages.mend(stuck[one.name].node),
+        )
+        for one in overcloud.instances
+        if one.name in stuck
+    )
 
 
 def check_stopped(

@@ -216,6 +216,35 @@ def overcloud_rollback(
     upgrade.execute(wanted)
 
 
+@overcloud.command("evacuate")
+@click.argument("node")
+@cli_file.file
+@cli_file.hypervisor
+@_only
+@click.option(
+    "--accept-loss",
+    metavar="INSTANCE",
+    multiple=True,
+    help="Let INSTANCE start without its state, where that is out of reach; may be repeated.",
+)
+def overcloud_evacuate(
+    node: str,
+    file: pathlib.Path,
+    hypervisor: str | None,
+    only: tuple[str, ...],
+    accept_loss: tuple[str, ...],
+) -> None:
+    """Have the instances of NODE, which is down, on other nodes, with their state."""
+    from altostratus import deploy, moves, plan, status
+
+    asked = moves.Asked(node, only, accept_loss)
+    deployment = deploy.prepare_evacuation(*cli_file.load(file, hypervisor), asked)
+    click.echo(plan.to_text(deployment.plan), nl=False)
+    deploy.execute(deployment)
+    if deployment.plan.steps:
+        click.echo(status.to_text(status.read(deployment.plan.overcloud)), nl=False)
+
+
 @overcloud.command("why")
 @click.argument("instance")
 @cli_file.file

@@ -24,7 +24,6 @@ def undercloud_up(file: pathlib.Path | None) -> None:
         machine,
         node,
         scaleout,
-        undercloud,
         undercloudfile,
         verify,
         virtualization,
@@ -32,8 +31,11 @@ def undercloud_up(file: pathlib.Path | None) -> None:
 
     asked = undercloudfile.parse(cli_file.read(file), str(file)) if file else None
     machine.prepare()
-    undercloud.up(node.undercloud(asked=asked))
-    scaleout.again()
+    if asked is None:
+        scaleout.up(node.undercloud(), {}, {})
+    else:
+        wanted = node.undercloud(asked=asked.hypervisors, site=asked.site)
+        scaleout.up(wanted, asked.nodes, asked.hypervisors)
     verify.undercloud()
     log.info(virtualization.to_text(virtualization.read()))
 

@@ -28,6 +28,7 @@ def check(document: Document, hypervisor: str | None) -> list[errors.Finding]:
         *_cidrs(document, networks, instances),
         *_repeated_services(document, instances),
         *_repeated_instances(document, instances),
+        *_spare_hypervisors(document, instances),
         *_missing_services(document, instances),
         *_instance_networks(document, networks, instances),
         *_bridged_networks(document, networks, instances),
@@ -116,6 +117,22 @@ def _repeated_instances(document: Document, instances: _Mappings) -> _Findings:
             yield document.finding(("instances", one), message, "name it otherwise")
 
 
+def _spare_hypervisors(document: Document, instances: _Mappings) -> _Findings:
+    for name, entry in instances.items():
+        named, count = _hypervisors(entry, None), len(members(name, entry))
+        if len(named) > max(count, 1):
+            several = f"{count} instance{'s' if count != 1 else ''}"
+            message = f"{len(named)} hypervisors are named for {several}"
+            hint = "name one, or say how many instances there are with 'count'"
+            yield document.finding(("instances", name, "hypervisor"), message, hint)
+
+
+def _hypervisors(entry: dict[str, Any], default: Any) -> list[Any]:
+    """The hypervisors of an entry: those of its instances in turn."""
+    given = entry.get("hypervisor") or default
+    return given if isinstance(given, list) else [given]
+
+
 def members(name: str, entry: collections.abc.Mapping[str, Any]) -> tuple[str, ...]:
     """The names of the instances that an entry stands for."""
     count = entry.get("count")
@@ -178,8 +195,12 @@ def _bridged_networks(document: Document, networks: _Mappings, instances: _Mappi
 
 
 def _privileges(document: Document, instances: _Mappings, default: Any) -> _Findings:
-    for name, entry in instances.items():
-        hypervisor = entry.get("hypervisor") or default or DEFAULT_HYPERVISOR
+    placed = [
+        (name, entry, hypervisor)
+        for name, entry in instances.items()
+        for hypervisor in _hypervisors(entry, default or DEFAULT_HYPERVISOR)
+    ]
+    for name, entry, hypervisor in placed:
         if hypervisor not in hypervisors.names():
             continue
         way = hypervisors.entry(hypervisor).privileges

@@ -10,11 +10,11 @@ from altostratus import errors
 _ANSWER_S = 60
 _HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)"')
 # It needs no service but Keystone, and an administrator's rights.
-_PROJECTS = "identity/"
+_USERS = "identity/users/"
 
 
 def login(url: str, username: str, password: str, verify: str | bool | None) -> None:
-    """Log in, see the list of projects, and log out.
+    """Log in, see the list of users, and log out.
 
     ``verify`` is what requests takes by this name. Raises :class:`errors.Error` if Horizon shows
     something else.
@@ -25,10 +25,10 @@ def login(url: str, username: str, password: str, verify: str | bool | None) -> 
         page = _post(session, form, form.url, {"username": username, "password": password})
         if not page.ok or "sessionid" not in session.cookies:
             raise errors.Error(f"{form.url} does not let {username} in: {page.status_code}")
-        projects = _get(session, f"{url}/{_PROJECTS}")
-        if "/auth/login/" in projects.url or f">{username}<" not in projects.text:
-            raise errors.Error(f"{projects.url} does not show the projects")
-        out = _post(session, projects, f"{url}/auth/logout/", {})
+        users = _get(session, f"{url}/{_USERS}")
+        if "/auth/login/" in users.url or f">{username}<" not in users.text:
+            raise errors.Error(f"{users.url} does not show the users")
+        out = _post(session, users, f"{url}/auth/logout/", {})
         if not out.ok:
             raise errors.Error(f"{out.url} does not let {username} out: {out.status_code}")
 

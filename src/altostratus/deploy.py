@@ -5,6 +5,7 @@ An interrupted run is resumed by running again: the next plan begins with what i
 
 import collections.abc
 import contextlib
+import dataclasses
 import datetime
 import functools
 import pathlib
@@ -32,11 +33,14 @@ from altostratus import (
     lock,
     log,
     metadata,
+    moves,
     networks,
+    nodedisks,
     plan,
     reach,
     rollout,
     servers,
+    spread,
     stack,
     survey,
     verify,
@@ -63,7 +67,7 @@ def prepare(
     another release, and stop machines. Raises :class:`errors.FindingsError` with everything that
     speaks against it.
     """
-    undercloud, found = _look(overcloud, document, is_rollout=is_rollout)
+    undercloud, found, overcloud = _look(overcloud, document, is_rollout=is_rollout)
     secrets = _renewed(overcloud, found, ())
     planned = _planned(undercloud, overcloud, document, found, secrets, alone)
     stopped = check.check_stopped(planned.plan.changes, found.observed, document)
@@ -78,7 +82,7 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     With ``authority`` there is a new one of that, too. Raises :class:`errors.Error` where there
     is no overcloud, or more to do than this.
     """
-    undercloud, found = _look(overcloud, document)
+    undercloud, found, overcloud = _look(overcloud, document)
     planned = functools.partial(_planned, undercloud, overcloud, document, found)
     if not found.observed.certificates:
         raise errors.Error(
@@ -97,6 +101,26 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     return planned(_renewed(overcloud, found, anew))
 
 
+def prepare_evacuation(overcloud: Overcloud, document: Document, asked: moves.Asked) -> Deployment:
+    """Plan to have the instances of a node that is down on others; changes nothing.
+
+    They keep their images. Raises :class:`errors.Error` where the node is not down, and
+    :class:`errors.FindingsError` with everything that speaks against it.
+    """
+    undercloud = cloud.connect("undercloud")
+    heat.wait_settled(undercloud, overcloud.name)
+    found = survey.read(undercloud, overcloud)
+    project = str(undercloud.current_project_id)
+    asked = nodedisks.asked(asked, project, overcloud)
+    resolved = moves.resolve(overcloud, found.observed, asked, document)
+    nodedisks.refuse_running(asked.node)
+    seen = dataclasses.replace(found, observed=resolved.observed)
+    secrets = _renewed(resolved.overcloud, seen, ())
+    planned = _planned(undercloud, resolved.overcloud, document, seen, secrets, {})
+    made = moves.plan(planned.plan, resolved, asked.node)
+    return dataclasses.replace(planned, plan=made, observed=found.observed)
+
+
 def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
     """The plan as it is kept; ``hypervisor`` is the one that was chosen beside the file."""
     sources = keptplan.Sources(
@@ -107,16 +131,19 @@ def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
 
 def _look(
     overcloud: Overcloud, document: Document, *, is_rollout: bool = False
-) -> tuple[openstack.connection.Connection, survey.Survey]:
+) -> tuple[openstack.connection.Connection, survey.Survey, Overcloud]:
+    """The undercloud, what was observed, and the overcloud with its instances' zones."""
     undercloud = cloud.connect("undercloud")
     heat.wait_settled(undercloud, overcloud.name)
     found = survey.read(undercloud, overcloud)
+    overcloud = spread.place(overcloud, found.observed)
     findings = check.check(overcloud, found.observed, document)
+    findings += check.check_nodes(overcloud, found.observed, document)
     if not is_rollout:
         findings += check.check_release(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)
-    return undercloud, found
+    return undercloud, found, overcloud
 
 
 def _planned(
@@ -201,8 +228,11 @@ def request_stack(deployment: Deployment, why: str) -> None:
         deployment.secrets,
         templates(),
         deployment.observed.authority,
+        str(deployment.observed.control.gateway),
     )
-    ids = survey.glance_images(undercloud)
+    ids = stack.Ids(
+        survey.glance_images(undercloud), survey.network_ids(undercloud, made.overcloud.name)
+    )
     who, now = lock.myself().operator, datetime.datetime.now(datetime.UTC)
     entry = history.entry(made, why, deployment.document, who, now)
     entries = history.extended(survey.deployments(undercloud, made.overcloud.name), entry)
@@ -235,6 +265,8 @@ def _create_flavor(deployment: Deployment, step: plan.Step, shown: log.Step) -> 
     compute = deployment.undercloud.compute
     flavor = compute.create_flavor(
         name=step.subject,
+        # Whoever looks it up by its name has it at once, and the same after it was made again.
+        id=step.subject,
         ram=instance.memory_mib,
         vcpus=instance.vcpus,
         disk=instance.disk_gib,
@@ -323,7 +355,10 @@ _ACTIONS: dict[plan.Kind, _Action] = {
     plan.Kind.RESTART_SERVER: servers.restart,
     plan.Kind.REBUILD_SERVER: servers.rebuild,
     plan.Kind.CONFIGURE_SERVER: servers.configure,
+    plan.Kind.RELEASE_STATE: servers.release_state,
+    plan.Kind.DELETE_SERVER: servers.delete,
     plan.Kind.FORGET_SERVER: servers.forget,
+    plan.Kind.BRING_STATE: nodedisks.bring,
     plan.Kind.CREATE_STACK: _create_or_update_stack,
     plan.Kind.UPDATE_STACK: _create_or_update_stack,
     plan.Kind.REGISTER_CATALOG: _register_catalog,

@@ -55,6 +55,9 @@ def read(
 ) -> Facts:
     """What bears on an instance of an overcloud in the undercloud of this connection."""
     found = _find(connection, overcloud.name, instance.name)
+    deployed = survey.deployed(connection, overcloud.name).get(instance.name)
+    if deployed is not None:
+        instance = dataclasses.replace(instance, zone=instance.zone or deployed.zone)
     aggregates = tuple(_aggregates(connection))
     wanted = _demand(connection, instance, found)
     processes = list(_processes(connection, found))
@@ -71,7 +74,7 @@ def read(
         ),
         server=_server(connection, found, names) if found else None,
         record=_record(connection, found, written),
-        is_deployed=instance.name in survey.deployed(connection, overcloud.name),
+        is_deployed=deployed is not None,
     )
 
 

@@ -247,6 +247,19 @@ def needs(overcloud: Overcloud) -> dict[Hypervisor, Need]:
     return found
 
 
+def most(first: Needs, second: Needs) -> dict[Hypervisor, Need]:
+    """The larger need of each hypervisor that has one."""
+    least = Need()
+    return {
+        name: Need(
+            max(first.get(name, least).memory_mib, second.get(name, least).memory_mib),
+            max(first.get(name, least).disk_gib, second.get(name, least).disk_gib),
+        )
+        for name in (*first, *(name for name in second if name not in first))
+        if first.get(name, least) != least or second.get(name, least) != least
+    }
+
+
 def shares(
     memory_mib: int,
     disk_gib: int,

@@ -156,8 +156,9 @@ def _request_digest(made: Plan, sources: Sources) -> str:
         secrets,
         sources.templates,
         sources.observed.authority,
+        str(sources.observed.control.gateway),
     )
-    return stack.render(inputs, {image.digest: "" for image in made.images.values()}).digest
+    return stack.render(inputs).digest
 
 
 def _stand_in(name: str) -> str:

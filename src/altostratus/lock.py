@@ -22,6 +22,8 @@ from altostratus import cloud, errors, log
 _CONFLICT = 409
 _GONE_S = 60
 _BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
+# What this run holds.
+_held: set[str] = set()
 
 Connection = openstack.connection.Connection
 
@@ -47,15 +49,20 @@ class Holder:
 
 @contextlib.contextmanager
 def held(undercloud: Connection, overcloud: str) -> collections.abc.Iterator[None]:
-    """Hold an overcloud while something is done with it.
+    """Hold an overcloud while something is done with it; what holds it already, goes on holding it.
 
     Raises :class:`errors.Held` if somebody else does.
     """
     name = f"{overcloud}-lock"
+    if name in _held:
+        yield
+        return
     identity = _take(undercloud, name, overcloud)
+    _held.add(name)
     try:
         yield
     finally:
+        _held.remove(name)
         undercloud.orchestration.delete_stack(identity, ignore_missing=True)
 
 

@@ -18,6 +18,7 @@ from altostratus import (
     seal,
     sections,
     services,
+    sitemetadata,
 )
 from altostratus.model import (
     CONTROL,
@@ -103,11 +104,15 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
         public_urls=public_urls,
         services=names,
         front=(host,),
+        cache_hosts=(_LOOPBACK,),
     )
     tree = sections.make(cloud, names)
     # All passwords in it are long and random: to hash them slowly protects nothing, and takes a
     # third of a second of a processor at each login.
     tree["keystone"]["password_hash_rounds"] = _LEAST_ROUNDS
+    # Our stacks name what they are made from by ids, which are never given twice.
+    tree["heat"]["remembers"] = True
+    tree[services.CACHE]["bind"] = _LOOPBACK
     tree["registry"]["bind"] = EVERYWHERE
     # Instances have no screens.
     screens = dict(services.get("nova").further_ports)
@@ -125,11 +130,13 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     }
     tree["catalog"] = catalog(names, public_urls, internal_urls, secrets)
     nodemetadata.admit(tree, wanted.nodes, secrets)
+    sitemetadata.settle(tree, wanted.site)
     named = _named(tree, wanted.name, wanted.name, names)
     if wanted.hypervisors is not None:
         named["altostratus"]["hypervisors"] = list(wanted.hypervisors)
     if wanted.nodes:
         named["altostratus"]["nodes"] = nodemetadata.described(wanted.nodes)
+    named["altostratus"] |= sitemetadata.described(wanted.site)
     return named
 
 
@@ -140,7 +147,11 @@ def undercloud_node(there: Undercloud, node: Node, secrets: Secrets) -> Tree:
 
 
 def instance(
-    overcloud: Overcloud, wanted: Instance, addresses: Addresses, secrets: Secrets
+    overcloud: Overcloud,
+    wanted: Instance,
+    addresses: Addresses,
+    secrets: Secrets,
+    undercloud_address: str = str(ControlNetwork().address),
 ) -> Tree:
     """The metadata of one instance of an overcloud, secrets included."""
     internal = _hosts(overcloud, addresses, INTERNAL)
@@ -161,14 +172,18 @@ def instance(
         shown=_shown(overcloud),
         addresses=tuple(addresses[wanted.name].values()),
         front=front,
-        cache_host=internal.get(services.CACHE),
+        cache_hosts=tuple(
+            addresses[one.name][INTERNAL]
+            for one in overcloud.instances
+            if services.CACHE in one.services
+        ),
         consoles_url=endpoints.consoles_url(_placed(overcloud, addresses)),
         compute_nodes=_compute_nodes(overcloud),
         is_machine=not hypervisors.entry(wanted.hypervisor).has_share,
     )
     tree = sections.make(cloud, wanted.services)
     if hypervisors.entry(wanted.hypervisor).has_clock:
-        tree["ntp"] = {"servers": list(overcloud.ntp or [str(ControlNetwork().address)])}
+        tree["ntp"] = {"servers": list(overcloud.ntp or [undercloud_address])}
     network = _network(overcloud, wanted, addresses[wanted.name])
     if network:
         tree["network"] = network

@@ -14,6 +14,11 @@ INTERNAL = "internal_api"
 EXTERNAL = "external"
 # This machine's bridge to its undercloud: what is reached through it is not this machine's own.
 MACHINE_BRIDGE = "alto0"
+# Between a machine and its undercloud, and between containers of one: fixed.
+MANAGEMENT_NIC = "eth0"
+MANAGEMENT_CIDR = "192.168.23.0/24"
+TRUNK_CIDR = "192.168.26.0/27"
+OWN_CIDRS = (MANAGEMENT_CIDR, TRUNK_CIDR)
 _CONTROL = ipaddress.IPv4Network("192.168.24.0/24")
 
 
@@ -35,7 +40,7 @@ class Instance:
     """A server that runs one service or several; ``networks`` begins with the control network.
 
     ``privileged`` says that a container is to be allowed more than others. ``zone`` is the node that
-    it is to be on, if that matters.
+    it is to be on, if that matters. ``group`` is the entry of the file that it is one of several of.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Instance:
     state_gib: int
     privileged: bool = False
     zone: str | None = None
+    group: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,6 +126,26 @@ class ControlNetwork:
     physical_network: str = "control"
 
 
+def control_network(cidr: ipaddress.IPv4Network) -> ControlNetwork:
+    """A control network whose addresses are where they usually are."""
+    return ControlNetwork(cidr, cidr[1], cidr[2], cidr[20], cidr[-6])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """What an undercloud is told of the place that it is at.
+
+    ``dns`` and ``ntp`` are servers of others; its front is known by ``tls_names``, too. ``nic`` is
+    the NIC of its machine by which the control network goes on outside of it, if it does.
+    """
+
+    control: ControlNetwork = ControlNetwork()
+    dns: tuple[str, ...] = ()
+    ntp: tuple[str, ...] = ()
+    tls_names: tuple[str, ...] = ()
+    nic: str | None = None
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Undercloud:
     """A cloud whose instances are another cloud's servers; all its services in one instance.
@@ -131,10 +157,15 @@ class Undercloud:
     shares: tuple[Share, ...]
     hypervisors: tuple[Hypervisor, ...] | None = None
     name: str = UNDERCLOUD
-    control: ControlNetwork = ControlNetwork()
+    site: Site = Site()
     # The user-space datapath works on every machine; "system" needs the kernel's module.
     datapath_type: str = "netdev"
     nodes: tuple[Node, ...] = ()
+
+    @property
+    def control(self) -> ControlNetwork:
+        """Its control network."""
+        return self.site.control
 
     @property
     def all_shares(self) -> tuple[Share, ...]:

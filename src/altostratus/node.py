@@ -4,25 +4,30 @@ import collections.abc
 import dataclasses
 import json
 
-from altostratus import errors, hypervisors, machine, metadata, nodemetadata
-from altostratus.hypervisors import Need, Needs
-from altostratus.model import Hypervisor, Overcloud, Undercloud
+from altostratus import errors, hypervisors, machine, metadata, nodemetadata, sitemetadata
+from altostratus.hypervisors import Needs
+from altostratus.model import ControlNetwork, Hypervisor, Overcloud, Site, Undercloud
 
 
-def undercloud(overcloud: Overcloud | None = None, asked: Needs | None = None) -> Undercloud:
+def undercloud(
+    overcloud: Overcloud | None = None, asked: Needs | None = None, site: Site | None = None
+) -> Undercloud:
     """The undercloud of this machine, with room for an overcloud where it can be made.
 
-    ``asked`` are the hypervisors that its file names, with the least that each gets. One that is
-    there keeps its hypervisors where nothing is asked, and the sum of its shares: free disk shrinks
+    ``asked`` are the hypervisors that its file names, with the least that each gets, ``site`` is
+    what it says besides. One that is there keeps both where nothing is asked, and the sum of its shares: free disk shrinks
     as it is used, and computed anew they would shrink with it. Raises :class:`errors.Error` if the
     machine is too small, or has an undercloud that lacks or has what is not asked for.
     """
-    wanted = _most(hypervisors.needs(overcloud) if overcloud else {}, asked or {})
+    wanted = hypervisors.most(hypervisors.needs(overcloud) if overcloud else {}, asked or {})
     chosen = tuple(asked) if asked is not None else None
     there = kept()
     if there is not None:
+        if site is not None:
+            refuse_moves(there.control, site.control)
         return dataclasses.replace(
             there,
+            site=site or there.site,
             hypervisors=again(there.hypervisors, chosen),
             shares=hypervisors.fit(there.shares, wanted),
         )
@@ -30,7 +35,7 @@ def undercloud(overcloud: Overcloud | None = None, asked: Needs | None = None) -
     among = chosen or hypervisors.default()
     shares = hypervisors.shares(size.memory_mib, size.disk_gib, size.vcpus, wanted, among)
     _refuse_without_share(chosen or (), {share.hypervisor for share in shares})
-    return Undercloud(shares, chosen)
+    return Undercloud(shares, chosen, site=site or Site())
 
 
 def kept() -> Undercloud | None:
@@ -39,8 +44,12 @@ def kept() -> Undercloud | None:
     if not path.exists():
         return None
     tree = json.loads(path.read_text())
-    nodes = nodemetadata.nodes_of(tree)
-    return Undercloud(metadata.shares_of(tree), metadata.hypervisors_of(tree), nodes=nodes)
+    return Undercloud(
+        metadata.shares_of(tree),
+        metadata.hypervisors_of(tree),
+        site=sitemetadata.site_of(tree),
+        nodes=nodemetadata.nodes_of(tree),
+    )
 
 
 def _refuse_without_share(
@@ -74,14 +83,19 @@ def again(
     )
 
 
-def _most(first: Needs, second: Needs) -> dict[Hypervisor, Need]:
-    """The larger need of each hypervisor that has a share."""
-    least = Need()
-    return {
-        name: Need(
-            max(first.get(name, least).memory_mib, second.get(name, least).memory_mib),
-            max(first.get(name, least).disk_gib, second.get(name, least).disk_gib),
+def refuse_moves(there: ControlNetwork, asked: ControlNetwork) -> None:
+    """Raise :class:`errors.Error` where another control network is asked for than there is: all
+    instances, nodes and endpoints have addresses on it."""
+    if there != asked:
+        raise errors.Error(
+            f"the undercloud of this machine has the control network {_in_words(there)}, and the"
+            f" file asks for {_in_words(asked)}: that is chosen when it is made",
+            hint="./altostratus undercloud down removes it, with all that is on it",
         )
-        for name in (*first, *(name for name in second if name not in first))
-        if first.get(name, least) != least or second.get(name, least) != least
-    }
+
+
+def _in_words(control: ControlNetwork) -> str:
+    return (
+        f"{control.cidr} (itself {control.address}, DHCP {control.dhcp_address}, instances"
+        f" {control.pool_start} to {control.pool_end})"
+    )

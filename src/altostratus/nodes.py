@@ -3,12 +3,13 @@
 Pure. They are on the undercloud's own machine for now: what a node gets, the undercloud gives.
 """
 
+import collections.abc
 import dataclasses
 import ipaddress
 import re
 
 from altostratus import errors, hypervisors
-from altostratus.hypervisors import Need
+from altostratus.hypervisors import FLOOR, Need, Needs
 from altostratus.model import UNDERCLOUD, ControlNetwork, Hypervisor, Node, Share, Undercloud
 
 _NAME = re.compile(r"[a-z](-?[a-z0-9])*")
@@ -19,11 +20,15 @@ _TAKEN = (UNDERCLOUD, "testbed", "nova", "internal")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
-    """What an operator wants of a node; None where nothing is said."""
+    """What an operator wants of a node; None where nothing is said.
+
+    ``parts`` are of single hypervisors, 0 where nothing is said; the others are of all together.
+    """
 
     hypervisors: tuple[Hypervisor, ...] | None = None
     memory_mib: int | None = None
     disk_gib: int | None = None
+    parts: Needs = dataclasses.field(default_factory=dict)
 
 
 def refuse_name(name: str) -> None:
@@ -63,15 +68,18 @@ def refuse_changes(node: Node, asked: Asked) -> None:
     """Raise :class:`errors.Error` where something else is asked for than a node that is there has."""
     has = tuple(one.hypervisor for one in node.shares)
     size = _size(node)
-    differs = [
-        f"{what} {was}, not {wanted}"
-        for what, was, wanted in (
-            ("hypervisors", _listed(has), _listed(asked.hypervisors or has)),
-            ("MiB of memory", size.memory_mib, asked.memory_mib or size.memory_mib),
-            ("GiB of disk", size.disk_gib, asked.disk_gib or size.disk_gib),
-        )
-        if was != wanted
+    compared: list[tuple[str, int | str, int | str]] = [
+        ("hypervisors", _listed(has), _listed(asked.hypervisors or has)),
+        ("MiB of memory", size.memory_mib, asked.memory_mib or size.memory_mib),
+        ("GiB of disk", size.disk_gib, asked.disk_gib or size.disk_gib),
     ]
+    for one in node.shares:
+        part = asked.parts.get(one.hypervisor, Need())
+        compared += [
+            (f"MiB for {one.hypervisor}", one.memory_mib, part.memory_mib or one.memory_mib),
+            (f"GiB for {one.hypervisor}", one.disk_gib, part.disk_gib or one.disk_gib),
+        ]
+    differs = [f"{what} {was}, not {wanted}" for what, was, wanted in compared if was != wanted]
     if differs:
         raise errors.Error(
             f"the node {node.name} is there with {', and '.join(differs)}",
@@ -79,16 +87,33 @@ def refuse_changes(node: Node, asked: Asked) -> None:
         )
 
 
-def added(
-    there: Undercloud, name: str, asked: Asked, free: hypervisors.Needs, vcpus: int
+def with_all(
+    there: Undercloud,
+    asked: collections.abc.Mapping[str, Asked],
+    kept: Needs,
+    vcpus: int,
 ) -> Undercloud:
-    """An undercloud with one node more; ``free`` is what of its own shares nobody uses.
+    """An undercloud with all nodes that are asked for; others that it has stay.
+
+    Raises :class:`errors.Error` where it has one otherwise, or too little for one that it has not.
+    """
+    for name, one in asked.items():
+        found = find(there, name)
+        if found is None:
+            there = added(there, name, one, kept, vcpus)
+        else:
+            refuse_changes(found, one)
+    return there
+
+
+def added(there: Undercloud, name: str, asked: Asked, kept: Needs, vcpus: int) -> Undercloud:
+    """An undercloud with one node more; ``kept`` is what its own shares keep at least.
 
     Raises :class:`errors.Error` where it has too little to give.
     """
     chosen = asked.hypervisors or hypervisors.default()
     node = Node(name, _address(there), _shares(name, chosen, asked, vcpus))
-    left = _take(there.shares, free, _size(node))
+    left = _take(there.shares, kept, _size(node))
     return dataclasses.replace(there, shares=left, nodes=(*there.nodes, node))
 
 
@@ -109,12 +134,17 @@ def _size(node: Node) -> Need:
 def _shares(
     name: str, chosen: tuple[Hypervisor, ...], asked: Asked, vcpus: int
 ) -> tuple[Share, ...]:
-    """What was asked for in even parts, or as much as is of use."""
+    """What was asked for, of all together in even parts, or as much as is of use."""
     memory = asked.memory_mib or hypervisors.LEAST.memory_mib * len(chosen)
     disk = asked.disk_gib or hypervisors.LEAST.disk_gib * len(chosen)
-    part = Need(memory // len(chosen), disk // len(chosen))
-    least = hypervisors.FLOOR
-    if part.memory_mib < least.memory_mib or part.disk_gib < least.disk_gib:
+    even = Need(memory // len(chosen), disk // len(chosen))
+    parts = {
+        one: Need(said.memory_mib or even.memory_mib, said.disk_gib or even.disk_gib)
+        for one in chosen
+        for said in [asked.parts.get(one, Need())]
+    }
+    least = FLOOR
+    if even.memory_mib < least.memory_mib or even.disk_gib < least.disk_gib:
         raise errors.Error(
             f"{memory} MiB of memory and {disk} GiB of disk are too little for"
             f" {', '.join(chosen)} on {name}",
@@ -123,19 +153,20 @@ def _shares(
         )
     cpus, ratio = hypervisors.processors(vcpus, len(chosen))
     order = sorted(chosen, key=list(hypervisors.TABLE).index)
-    return tuple(Share(one, part.memory_mib, part.disk_gib, cpus, ratio) for one in order)
+    return tuple(
+        Share(one, parts[one].memory_mib, parts[one].disk_gib, cpus, ratio) for one in order
+    )
 
 
-def _take(shares: tuple[Share, ...], free: hypervisors.Needs, wanted: Need) -> tuple[Share, ...]:
+def _take(shares: tuple[Share, ...], kept: Needs, wanted: Need) -> tuple[Share, ...]:
     """What is left of shares that give what is wanted: each the same part of what is free of it."""
-    least = hypervisors.FLOOR
+    least = hypervisors.most(dict.fromkeys((one.hypervisor for one in shares), FLOOR), kept)
     spare = [
         Need(
-            max(0, min(has.memory_mib, one.memory_mib - least.memory_mib)),
-            max(0, min(has.disk_gib, one.disk_gib - least.disk_gib)),
+            max(0, one.memory_mib - least[one.hypervisor].memory_mib),
+            max(0, one.disk_gib - least[one.hypervisor].disk_gib),
         )
         for one in shares
-        for has in [free.get(one.hypervisor, Need())]
     ]
     memory = _parts(wanted.memory_mib, [one.memory_mib for one in spare], "MiB of memory")
     disk = _parts(wanted.disk_gib, [one.disk_gib for one in spare], "GiB of disk")
@@ -154,7 +185,8 @@ def _parts(wanted: int, spare: list[int], unit: str) -> list[int]:
         raise errors.Error(
             f"the undercloud has too little for one more node on this machine: {wanted} {unit} are"
             f" wanted of its shares, and {of} are free",
-            hint="ask for less, with --memory and --disk, or delete what is deployed first",
+            hint="ask for less, with --memory and --disk or in the undercloud's file, or delete what is"
+            " deployed first",
         )
     parts = []
     for has in spare:
@@ -197,4 +229,5 @@ def _address(there: Undercloud) -> ipaddress.IPv4Address:
 
 def _addresses(control: ControlNetwork) -> list[ipaddress.IPv4Address]:
     first, end = int(control.dhcp_address) + 1, int(control.pool_start)
-    return [ipaddress.IPv4Address(number) for number in range(first, end)]
+    found = map(ipaddress.IPv4Address, range(first, end))
+    return [address for address in found if address != control.address]

@@ -6,7 +6,7 @@ import ipaddress
 
 from altostratus import endpoints
 from altostratus.certificates import Certificate
-from altostratus.model import Hypervisor
+from altostratus.model import ControlNetwork, Hypervisor
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Server:
     it was ever started, ``drift`` what in it is not as it was configured, in words.
 
     ``status`` is Nova's word, but ERROR for all that failed, whatever Nova believes to go on with it.
-    ``image`` is the digest of the image that Nova has noted, if that is known.
+    ``image`` is the digest of the image that Nova has noted, if that is known. ``host`` is the
+    compute process that has it.
     """
 
     instance: str
@@ -61,6 +62,7 @@ class Server:
     has_run: bool = True
     drift: tuple[str, ...] = ()
     image: str | None = None
+    host: str | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -89,7 +91,8 @@ class Provider:
     """A compute process's share, and how much of it others than this overcloud use.
 
     ``trouble`` is why it takes no instances, if it takes none; ``is_disabled`` says that somebody
-    wanted it so. ``zone`` is the availability zone of its node.
+    wanted it so. ``silent_since`` is when it was last heard of, if nothing is heard of it now.
+    ``zone`` is the availability zone of its node.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Provider:
     trouble: str | None = None
     is_disabled: bool = False
     zone: str = ""
+    silent_since: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,12 +117,14 @@ class MachineNetwork:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Control:
-    """The control network: its pool, and the addresses in it that ports have."""
+    """The control network: its pool, the addresses in it that ports have, and its gateway, which the
+    undercloud itself is."""
 
     cidr: ipaddress.IPv4Network
     pool_start: ipaddress.IPv4Address
     pool_end: ipaddress.IPv4Address
     used: frozenset[str] = frozenset()
+    gateway: ipaddress.IPv4Address = ControlNetwork().address
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

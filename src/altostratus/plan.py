@@ -27,7 +27,10 @@ class Kind(enum.StrEnum):
     RESTART_SERVER = "restart server"
     REBUILD_SERVER = "rebuild server"
     CONFIGURE_SERVER = "configure server"
+    RELEASE_STATE = "release state"
+    DELETE_SERVER = "delete server"
     FORGET_SERVER = "forget server"
+    BRING_STATE = "bring state"
     CREATE_STACK = "create stack"
     UPDATE_STACK = "update stack"
     REGISTER_CATALOG = "register catalog"
@@ -39,13 +42,15 @@ class Kind(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do. ``subject`` is its object's name, ``digest`` that of an image."""
+    """One thing to do. ``subject`` is its object's name, ``digest`` that of an image, ``node`` the one
+    that something is brought from."""
 
     kind: Kind
     subject: str
     reason: str
     instance: str | None = None
     digest: str | None = None
+    node: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,11 +89,15 @@ def make(
     ``images`` are by instance; ``secrets`` those of the overcloud, which only enter digests.
     """
     assigned = addresses.assign(overcloud, observed)
-    inputs = stack.Inputs(overcloud, assigned, images, secrets, templates, observed.authority)
-    wanted = stack.render(inputs, {image.digest: "" for image in images.values()})
-    brought_back = tuple(changes.of_servers(overcloud, observed))
+    undercloud = str(observed.control.gateway)
+    inputs = stack.Inputs(
+        overcloud, assigned, images, secrets, templates, observed.authority, undercloud
+    )
+    wanted = stack.render(inputs)
     differences = tuple(changes.of_stack(observed, wanted))
+    brought_back = tuple(changes.of_servers(overcloud, observed, differences))
     asked = list(_stack_steps(overcloud, observed, wanted, differences))
+    is_configured = changes.is_configuration(observed, wanted)
     url = auth_url(overcloud, assigned)
     steps = [
         *_image_steps(images, observed),
@@ -96,7 +105,7 @@ def make(
         *(_server_step(overcloud, change) for change in brought_back),
         *(_forget(overcloud, change) for change in differences if change.action is Action.RECREATE),
         *asked,
-        *(_catalog_steps(overcloud, observed, assigned, secrets, bool(asked)) if url else ()),
+        *(_catalog_steps(inputs, observed, is_configured) if url else ()),
         *(_await(step) for step in asked),
         *(_credentials_steps(observed, url, secrets) if url else ()),
     ]
@@ -245,27 +254,21 @@ def _await(asked: Step) -> Step:
     return Step(Kind.AWAIT_STACK, asked.subject, "until all its instances are configured")
 
 
-def _catalog_steps(
-    overcloud: Overcloud,
-    observed: Observed,
-    assigned: addresses.Assigned,
-    secrets: metadata.Secrets,
-    stack_changes: bool,
-) -> _Steps:
-    entries = metadata.overcloud_catalog(overcloud, assigned, secrets)
+def _catalog_steps(inputs: stack.Inputs, observed: Observed, is_configured: bool) -> _Steps:
+    entries = metadata.overcloud_catalog(inputs.overcloud, inputs.addresses, inputs.secrets)
     wanted = {entry["name"]: entry.get("public_url") for entry in entries}
     there = observed.endpoints or {}
-    # What has a user and no endpoint was registered when its instance was made.
+    # What has a user and no endpoint was registered when its instance was configured.
     missing = [
         name
         for name, endpoint in wanted.items()
-        if (there.get(name) != endpoint if endpoint else stack_changes)
+        if (there.get(name) != endpoint if endpoint else is_configured)
     ]
     if missing:
         asked = observed.endpoints is not None
         lacks = f"not in its Keystone: {', '.join(missing)}"
         reason = lacks if asked else "once its Keystone answers: others wait for the entries"
-        yield Step(Kind.REGISTER_CATALOG, overcloud.name, reason)
+        yield Step(Kind.REGISTER_CATALOG, inputs.overcloud.name, reason)
 
 
 def _credentials_steps(observed: Observed, url: str, secrets: metadata.Secrets) -> _Steps:

@@ -171,6 +171,11 @@ def said_before(found: collections.abc.Sequence[Change], kept: Change) -> tuple[
     )
 
 
+def is_older(change: Change, image: Image) -> bool:
+    """Whether one of a change's images is of an earlier release than the other."""
+    return image.release < max(change.before.release, change.after.release)
+
+
 def _last_other(entries: collections.abc.Sequence[Entry], name: str, now: Image) -> Image:
     had = [entry.images[name] for entry in reversed(entries) if name in entry.images]
     return next((image for image in had if image.digest != now.digest), now)

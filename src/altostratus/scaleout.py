@@ -25,14 +25,16 @@ from altostratus import (
     node,
     nodemetadata,
     nodes,
+    outages,
     placement,
     survey,
     systemcontainer,
     trunk,
     undercloud,
 )
-from altostratus.hypervisors import Need
+from altostratus.hypervisors import Need, Needs
 from altostratus.model import Hypervisor, Node, Share, Undercloud
+from altostratus.outages import Outage
 
 _CONTAINER = "altostratus-node-"
 _ALIVE_S = 180
@@ -65,25 +67,48 @@ def add(name: str, asked: nodes.Asked) -> None:
     nodes.refuse_name(name)
     there = _there()
     found = nodes.find(there, name)
-    if found is None:
-        there = nodes.added(there, name, asked, _free(there), machine.size().vcpus)
-    else:
-        nodes.refuse_changes(found, asked)
+    used = _used(there) if found is None else {}
+    there = nodes.with_all(there, {name: asked}, used, machine.size().vcpus)
     wanted = nodes.known(there, name)
     # Before anything is changed: it can fail.
     images.build(_image(wanted))
     undercloud.up(there)
-    _bring_up(there, wanted)
+    _register(wanted, _boot(there, wanted))
+
+
+def up(wanted: Undercloud, asked: collections.abc.Mapping[str, nodes.Asked], least: Needs) -> None:
+    """Bring up an undercloud with its nodes and with those that are asked for; a second run changes
+    nothing. ``least`` is what its own shares keep in any case.
+
+    Raises :class:`errors.Error` where it has a node otherwise, or too little for one that it has not.
+    """
+    new = [name for name in asked if nodes.find(wanted, name) is None]
+    vcpus = machine.size().vcpus
+    # What is there otherwise, or is too much of a whole machine, is said before anything is changed.
+    there = nodes.with_all(wanted, asked, least, vcpus)
+    for image in dict.fromkeys(map(_image, there.nodes)):
+        images.build(image)
+    kept = node.kept()
+    if new and kept is not None:
+        # It alone can say what of its shares is used. Nothing of it is changed until then.
+        if undercloud.status() != "configured":
+            undercloud.up(kept)
+        cloud.wait_serving("undercloud", hint="./altostratus undercloud status")
+        there = nodes.with_all(wanted, asked, hypervisors.most(_used(wanted), least), vcpus)
+    undercloud.up(there)
+    again()
 
 
 def again() -> None:
     """Make what is missing of each node, for an undercloud that has just been brought up."""
     there = _there()
-    for one in there.nodes:
-        _bring_up(there, one)
+    booted = {one: _boot(there, one) for one in there.nodes}
+    for one, digest in booted.items():
+        _register(one, digest)
 
 
-def _bring_up(there: Undercloud, wanted: Node) -> None:
+def _boot(there: Undercloud, wanted: Node) -> str:
+    """Start a node with its metadata, whose digest is returned."""
     image = _image(wanted)
     archive = images.build(image)
     engine, box = systemcontainer.connect(), box_of(wanted.name)
@@ -93,7 +118,13 @@ def _bring_up(there: Undercloud, wanted: Node) -> None:
     box.metadata.mkdir(mode=0o700, parents=True, exist_ok=True)
     systemcontainer.write_private(box.metadata / "node.json", tree)
     systemcontainer.start(engine, box, tag)
-    systemcontainer.follow_configuration(engine, box, tree["altostratus"]["digest"])
+    return str(tree["altostratus"]["digest"])
+
+
+def _register(wanted: Node, digest: str) -> None:
+    """Follow the configuration of a node that has been started, and have the undercloud know it."""
+    engine, box = systemcontainer.connect(), box_of(wanted.name)
+    systemcontainer.follow_configuration(engine, box, digest)
     connection = cloud.connect("undercloud")
     _wait_alive(connection, wanted)
     undercloud.execute(*_MAP)
@@ -138,12 +169,24 @@ def lines() -> list[str]:
     if found is None or not found.nodes:
         return []
     engine = systemcontainer.connect()
-    states = _process_states()
-    return [
+    processes, down = _seen(found.nodes)
+    shown = [
         f"node {one.name}: {systemcontainer.state(engine, box_of(one.name).name) or 'not there'},"
-        f" {one.address}; " + ", ".join(_process(one, share, states) for share in one.shares)
+        f" {one.address}; " + ", ".join(_process(one, share, processes) for share in one.shares)
         for one in found.nodes
     ]
+    return shown + [f"warning: {outages.to_text(one)}" for one in down]
+
+
+def down_among(
+    connection: Connection, wanted: collections.abc.Iterable[Node]
+) -> collections.abc.Iterator[Outage]:
+    """Those of these nodes that are down, with all servers on them."""
+    for one in wanted:
+        services = _services(connection, one)
+        if services and all(service.state != "up" for service in services):
+            since = max(str(service.updated_at or "never") for service in services)
+            yield Outage(one.name, since, tuple(instances(connection, one)))
 
 
 def instances(connection: Connection, found: Node) -> list[str]:
@@ -195,19 +238,18 @@ def _folder() -> pathlib.Path:
     return machine.state_dir() / "undercloud" / "nodes"
 
 
-def _free(there: Undercloud) -> dict[Hypervisor, Need]:
-    """What of the undercloud's own shares nobody uses."""
+def _used(there: Undercloud) -> dict[Hypervisor, Need]:
+    """What of the undercloud's own shares is used; all of those that Placement does not know."""
     providers = {one.name: one for one in survey.providers(cloud.connect("undercloud"))}
-    hosts = {
-        share.hypervisor: hypervisors.compute_host(there.name, share.hypervisor)
+    found = {
+        share: providers.get(hypervisors.compute_host(there.name, share.hypervisor))
         for share in there.shares
     }
     return {
-        hypervisor: Need(
-            found.memory_mib - found.others_memory_mib, found.disk_gib - found.others_disk_gib
-        )
-        for hypervisor, host in hosts.items()
-        if (found := providers.get(host)) is not None
+        share.hypervisor: Need(one.others_memory_mib, one.others_disk_gib)
+        if one
+        else Need(share.memory_mib, share.disk_gib)
+        for share, one in found.items()
     }
 
 
@@ -306,14 +348,17 @@ def _remove_queues(found: Node) -> None:
                 undercloud.execute(*_RABBIT, "delete_queue", "-p", vhost, queue)
 
 
-def _process_states() -> dict[str, str]:
-    """What Nova says of each compute process; nothing where it does not answer."""
+def _seen(wanted: tuple[Node, ...]) -> tuple[dict[str, str], list[Outage]]:
+    """What Nova says of each compute process, and which nodes are down; nothing where it does not
+    answer."""
     try:
-        found = cloud.connect("undercloud").compute.services(binary="nova-compute")
-        return {one.host: one.state if one.status == "enabled" else one.status for one in found}
+        connection = cloud.connect("undercloud")
+        found = connection.compute.services(binary="nova-compute")
+        states = {one.host: one.state if one.status == "enabled" else one.status for one in found}
+        return states, list(down_among(connection, wanted))
     except (errors.Error, openstack.exceptions.SDKException) as exc:
         log.debug(f"the undercloud's compute processes: {exc}")
-        return {}
+        return {}, []
 
 
 def _process(found: Node, share: Share, states: collections.abc.Mapping[str, str]) -> str:

@@ -57,7 +57,7 @@ class Cloud:
     shown: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     front: tuple[str, ...] = ()
-    cache_host: str | None = None
+    cache_hosts: tuple[str, ...] = ()
     consoles_url: str | None = None
     compute_nodes: tuple[str, ...] = ()
     is_machine: bool = False
@@ -75,8 +75,9 @@ def make(cloud: Cloud, names: tuple[str, ...]) -> Tree:
                 "cafile": AUTHORITY if cloud.shown else _NO_AUTHORITY,
                 "region": REGION,
             }
-        if cloud.cache_host and service.uses_cache:
-            tree["cache"] = {"servers": f"{cloud.cache_host}:{services.CACHE_PORT}"}
+        if cloud.cache_hosts and service.uses_cache:
+            servers = [f"{host}:{services.CACHE_PORT}" for host in cloud.cache_hosts]
+            tree["cache"] = {"servers": ",".join(servers)}
         if cloud.front and (service.public_port or service.name == services.FRONT):
             tree["front"] = {"addresses": list(cloud.front)}
     if _COMPUTE in names:

@@ -17,6 +17,7 @@ from altostratus import (
     placement,
     plan,
     scheduling,
+    statedisks,
     survey,
 )
 from altostratus.deployment import Deployment
@@ -93,6 +94,26 @@ def configure(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
 def forget(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
     """Have Heat make another server where one was deleted; its state disk and ports are there."""
     heat.forget_server(deployment.undercloud, deployment.plan.overcloud.name, step.instance or "")
+
+
+def release_state(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    """Have what is left of a server's state go with it."""
+    server = deployment.undercloud.compute.get_server(_server(deployment, step).id)
+    statedisks.release_one(deployment.undercloud, server)
+
+
+def delete(deployment: Deployment, step: plan.Step, shown: log.Step) -> None:
+    """Delete a server whose node is down: Nova frees its ports and its share by itself, and the node
+    removes what is left of it when it comes back."""
+    compute, server = deployment.undercloud.compute, _server(deployment, step)
+    compute.delete_server(server.id, ignore_missing=True)
+
+    def gone() -> tuple[bool | None, str]:
+        found = cloud.or_none(lambda: compute.get_server(server.id))
+        return (True, "") if found is None else (None, f"it is {found.task_state or found.status}")
+
+    hint = "./altostratus undercloud status says whether its node has come back"
+    cloud.wait(f"deleting {step.subject}", gone, _TASK_S, hint=hint, step=shown)
 
 
 def _server(deployment: Deployment, step: plan.Step) -> observed.Server:

@@ -25,7 +25,8 @@ class Service:
 
     ``element`` is the diskimage-builder element (and lock file) that makes its image; ``package``
     is the Python distribution or the Debian package whose version is its own. ``needs``
-    are the services that must be configured before it. ``internal_ports`` are open to
+    are the services that must be configured before it. ``is_debians`` says that its software is
+    Debian's, and the same in each release of OpenStack. ``internal_ports`` are open to
     the overcloud's internal network, ``public_port`` to everybody who reaches the instance, and so
     are ``further_ports``, by the name of what listens there.
     ``path`` follows host and port in its endpoint. ``roles`` are what its
@@ -34,6 +35,7 @@ class Service:
     ``peer_ports`` are open on the internal network to the other instances of the service alone.
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
     ``is_repeatable`` says that several instances may run it, each by itself.
+    ``keeps`` is what its state disk has that nothing else has, in words.
     ``needs_privileges`` says what a container that runs it must be allowed. ``hypervisor`` is the
     one that an undercloud must have to have the service. Sizes are what an
     instance gets per service.
@@ -59,6 +61,7 @@ class Service:
     vhosts: tuple[str, ...] = ()
     bridged_network: str | None = None
     is_repeatable: bool = False
+    keeps: str = ""
     needs_privileges: bool = False
     memory_mib: int = 768
     disk_gib: int = 2
@@ -66,6 +69,7 @@ class Service:
     in_overcloud: bool = False
     in_undercloud: bool = True
     package_name: str | None = None
+    is_debians: bool = False
     hypervisor: str | None = None
 
     @property
@@ -123,8 +127,10 @@ _SERVICES = (
     Service(
         name="mariadb",
         package_name="mariadb-server",
+        is_debians=True,
         order=30,
         internal_ports=(3306,),
+        keeps="databases",
         memory_mib=1024,
         state_gib=4,
         in_overcloud=True,
@@ -132,28 +138,33 @@ _SERVICES = (
     Service(
         name="rabbitmq",
         package_name="rabbitmq-server",
+        is_debians=True,
         order=31,
         internal_ports=(MESSAGING_PORT,),
+        keeps="messages under way",
         state_gib=1,
         in_overcloud=True,
     ),
     Service(
         name="registry",
         package_name="docker-registry",
+        is_debians=True,
         order=33,
         secrets=("registry_password",),
     ),
     Service(
         name=CACHE,
+        is_debians=True,
         order=34,
         internal_ports=(CACHE_PORT,),
+        is_repeatable=True,
         memory_mib=384,
         in_overcloud=True,
-        in_undercloud=False,
     ),
     Service(
         name=FRONT,
         # Before what it fronts: services wait for what is registered in Keystone through it.
+        is_debians=True,
         order=36,
         needs=("keystone",),
         memory_mib=384,
@@ -167,6 +178,7 @@ _SERVICES = (
         endpoint_type="identity",
         path="/v3",
         databases=("keystone",),
+        keeps="keys of tokens and credentials",
         secrets=("keystone_database_password", "admin_password"),
         in_overcloud=True,
     ),
@@ -177,6 +189,7 @@ _SERVICES = (
         public_port=9292,
         endpoint_type="image",
         databases=("glance",),
+        keeps="images",
         secrets=("glance_database_password", "glance_password"),
         state_gib=8,
         in_overcloud=True,
@@ -285,6 +298,7 @@ _SERVICES = (
         vhosts=("nova", "neutron"),
         bridged_network="provider",
         is_repeatable=True,
+        keeps="machines",
         needs_privileges=True,
         memory_mib=3072,
         disk_gib=4,

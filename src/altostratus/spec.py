@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import pydantic
 import pydantic_core
 
-from altostratus import crosschecks, errors, hypervisors, releases, services, yamlfile
+from altostratus import crosschecks, errors, fields, hypervisors, releases, services, yamlfile
 from altostratus.model import (
     CONTROL,
     UNDERCLOUD,
@@ -16,12 +16,8 @@ from altostratus.model import (
     Network,
     Overcloud,
 )
-from altostratus.yamlfile import Document, Location
+from altostratus.yamlfile import Document
 
-# This host, link-local, multicast, reserved.
-_SPECIAL = tuple(
-    map(ipaddress.IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"))
-)
 # Of instances that are alike.
 _MOST = 64
 _LABEL = re.compile(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -36,14 +32,7 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
     Raises :class:`errors.FindingsError` with everything that is wrong.
     """
     document = yamlfile.parse(text, file)
-    if document.data is None and document.findings:
-        raise errors.FindingsError(document.findings)
-    findings = list(document.findings)
-    parsed: _File | None = None
-    try:
-        parsed = _File.model_validate(document.data)
-    except pydantic.ValidationError as exc:
-        findings += [_translate(document, error) for error in exc.errors(include_url=False)]
+    parsed, findings = fields.validated(document, _File, _translate)
     findings += crosschecks.check(document, hypervisor)
     if hypervisor is not None and hypervisor not in hypervisors.names():
         findings.append(
@@ -54,33 +43,38 @@ def parse(text: str, file: str, hypervisor: str | None = None) -> Overcloud:
     return _model(parsed, hypervisor)
 
 
-def _fail(message: str, hint: str | None = None) -> pydantic_core.PydanticCustomError:
-    # A template's own braces would be filled in: the message goes in as a value.
-    return pydantic_core.PydanticCustomError(
-        "altostratus", "{message}", {"message": message, "hint": hint}
-    )
-
-
 def _check_service(name: str) -> str:
     if name not in services.names():
         message, hint = errors.unknown("service", name, services.names())
         if name in services.all_names():
             message = f"the service {name!r} cannot be deployed in an overcloud yet"
-        raise _fail(message, hint)
+        raise fields.fail(message, hint)
     return name
 
 
 def _check_hypervisor(name: str) -> str:
     if name not in hypervisors.names():
-        raise _fail(*errors.unknown("hypervisor", name, hypervisors.names()))
+        raise fields.fail(*errors.unknown("hypervisor", name, hypervisors.names()))
     return name
+
+
+def _check_hypervisors(given: Any) -> tuple[str, ...]:
+    """One word or a list of them, for instances that are alike in turn."""
+    names = given if isinstance(given, list) else [given]
+    for name in names:
+        if not isinstance(name, str):
+            raise fields.fail(f"{name!r} should be a valid string")
+        _check_hypervisor(name)
+    if not names:
+        raise fields.fail("no hypervisor is named", "name one at least, or leave the key out")
+    return tuple(names)
 
 
 def _check_label(name: str) -> str:
     if name == UNDERCLOUD:
-        raise _fail("the name 'undercloud' is taken", "name it otherwise")
+        raise fields.fail("the name 'undercloud' is taken", "name it otherwise")
     if not _LABEL.fullmatch(name):
-        raise _fail(
+        raise fields.fail(
             f"{name!r} cannot be a name",
             "a letter, then letters, digits and '-', at most 32, all lower case: it becomes"
             " part of host names",
@@ -90,51 +84,35 @@ def _check_label(name: str) -> str:
 
 def _check_zone(name: str) -> str:
     if not _ZONE.fullmatch(name):
-        raise _fail(f"{name!r} cannot be a zone", "say the name of a node, such as 'undercloud'")
+        raise fields.fail(
+            f"{name!r} cannot be a zone", "say the name of a node, such as 'undercloud'"
+        )
     return name
 
 
 def _check_network_name(name: str) -> str:
     if name == CONTROL:
-        raise _fail(
+        raise fields.fail(
             "the network 'control' is the undercloud's; every instance is on it", "leave it out"
         )
     if not _NETWORK_NAME.fullmatch(name):
-        raise _fail(
+        raise fields.fail(
             f"{name!r} cannot be a network's name",
             "a letter, then letters, digits, '-' and '_', at most 32, all lower case",
         )
     return name
 
 
-def _check_cidr(given: str) -> str:
-    try:
-        network = ipaddress.IPv4Network(given)
-    except ValueError as exc:
-        raise _fail(f"{given!r} is not an IPv4 network: {exc}", "like 172.16.1.0/24") from exc
-    if not 8 <= network.prefixlen <= 28:
-        raise _fail(f"{given} has a prefix of {network.prefixlen} bits", "between /8 and /28")
-    if any(network.overlaps(special) for special in _SPECIAL):
-        raise _fail(f"no instance can have an address in {given}", "like 172.16.1.0/24")
-    return given
-
-
-def _check_address(given: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(given))
-    except ValueError as exc:
-        raise _fail(f"{given!r} is not an IPv4 address", "like 172.16.1.1") from exc
-
-
 def _check_release(name: str) -> str:
     if name not in releases.ALL:
-        raise _fail(*errors.unknown("release", name, releases.ALL))
+        raise fields.fail(*errors.unknown("release", name, releases.ALL))
     return name
 
 
 _Label = Annotated[str, pydantic.AfterValidator(_check_label)]
 _NetworkName = Annotated[str, pydantic.AfterValidator(_check_network_name)]
 _HypervisorName = Annotated[str, pydantic.AfterValidator(_check_hypervisor)]
+_HypervisorNames = Annotated[tuple[str, ...], pydantic.BeforeValidator(_check_hypervisors)]
 _ServiceName = Annotated[str, pydantic.AfterValidator(_check_service)]
 _Zone = Annotated[str, pydantic.AfterValidator(_check_zone)]
 _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
@@ -144,18 +122,14 @@ _Count = Annotated[int, pydantic.Field(strict=True, ge=1)]
 _Release = Annotated[str, pydantic.BeforeValidator(str), pydantic.AfterValidator(_check_release)]
 
 
-class _Strict(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class _NetworkEntry(_Strict):
+class _NetworkEntry(fields.Strict):
     vlan: Annotated[int, pydantic.Field(strict=True, ge=1, le=4094)]
-    cidr: Annotated[str, pydantic.AfterValidator(_check_cidr)]
+    cidr: fields.Cidr
 
 
-class _InstanceEntry(_Strict):
+class _InstanceEntry(fields.Strict):
     services: Annotated[list[_ServiceName], pydantic.Field(min_length=1)]
-    hypervisor: _HypervisorName | None = None
+    hypervisor: _HypervisorNames | None = None
     count: Annotated[int, pydantic.Field(strict=True, ge=1, le=_MOST)] | None = None
     networks: list[_NetworkName] | None = None
     memory: Annotated[int, pydantic.Field(strict=True, ge=128)] | None = None
@@ -166,7 +140,7 @@ class _InstanceEntry(_Strict):
     privileged: Annotated[bool, pydantic.Field(strict=True)] = False
 
 
-class _File(_Strict):
+class _File(fields.Strict):
     overcloud: _Label
     release: _Release = releases.LATEST
     default_hypervisor: _HypervisorName = crosschecks.DEFAULT_HYPERVISOR
@@ -176,40 +150,20 @@ class _File(_Strict):
             for name, entry in crosschecks.DEFAULT_NETWORKS.items()
         }
     )
-    ntp: list[Annotated[str, pydantic.AfterValidator(_check_address)]] = []
+    ntp: list[fields.Address] = pydantic.Field(default_factory=list)
     instances: Annotated[dict[_Label, _InstanceEntry], pydantic.Field(min_length=1)]
 
 
 def _translate(document: Document, error: pydantic_core.ErrorDetails) -> errors.Finding:
     """A finding in our words from pydantic's."""
-    location = tuple(part for part in error["loc"] if part != "[key]")
-    kind, given = error["type"], error["input"]
-    context: dict[str, Any] = error.get("ctx", {})
-    if kind == "altostratus":
-        return document.finding(location, context["message"], context["hint"])
-    if kind == "extra_forbidden":
-        key = str(location[-1])
-        return document.finding(location, *errors.unknown("key", key, _keys_at(location)))
-    if kind == "missing":
-        return document.finding(location, f"the key {location[-1]!r} is missing")
-    if kind == "too_short":
+    location = error["loc"]
+    if error["type"] == "too_short":
         what = "services" if location[-1:] == ("services",) else "instances"
         whose = f"the instance {location[-2]!r}" if what == "services" else "the overcloud"
         return document.finding(location, f"{whose} has no {what}", "name one at least")
-    if location == () and given is None:
+    if location == () and error["input"] is None:
         return document.finding((), "the file is empty", "see examples/quickstart.yaml")
-    if kind in ("model_type", "dict_type"):
-        return document.finding(location, f"{given!r} is not a mapping of keys to values")
-    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return document.finding(location, f"{given!r} {message}")
-
-
-def _keys_at(location: Location) -> tuple[str, ...]:
-    """The keys that can be where an unknown one is."""
-    entry: type[pydantic.BaseModel] = _File
-    if len(location) == 3:
-        entry = _NetworkEntry if location[0] == "networks" else _InstanceEntry
-    return tuple(entry.model_fields)
+    return fields.finding(document, error, _File)
 
 
 def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
@@ -223,10 +177,17 @@ def _model(parsed: _File, hypervisor: str | None) -> Overcloud:
         ),
         instances=tuple(
             _instance(
-                name, entry, default, services.networks(_ordered(entry), cloud, parsed.networks)
+                name,
+                entry,
+                names[number % len(names)],
+                services.networks(_ordered(entry), cloud, parsed.networks),
+                key if entry.count else None,
             )
             for key, entry in parsed.instances.items()
-            for name in crosschecks.members(key, entry.model_dump(exclude_none=True))
+            for names in [entry.hypervisor or (default,)]
+            for number, name in enumerate(
+                crosschecks.members(key, entry.model_dump(exclude_none=True))
+            )
         ),
         ntp=tuple(parsed.ntp),
         release=parsed.release,
@@ -238,16 +199,19 @@ def _ordered(entry: _InstanceEntry) -> tuple[str, ...]:
 
 
 def _instance(
-    name: str, entry: _InstanceEntry, default: str, networks: tuple[str, ...]
+    name: str,
+    entry: _InstanceEntry,
+    hypervisor: str,
+    networks: tuple[str, ...],
+    group: str | None,
 ) -> Instance:
     named = _ordered(entry)
     runs = [services.get(service) for service in named]
-    chosen = Hypervisor(entry.hypervisor or default)
-    on_request = hypervisors.entry(chosen).privileges is hypervisors.Privileges.ON_REQUEST
+    on_request = hypervisors.entry(hypervisor).privileges is hypervisors.Privileges.ON_REQUEST
     return Instance(
         name=name,
         services=named,
-        hypervisor=chosen,
+        hypervisor=Hypervisor(hypervisor),
         networks=(CONTROL, *(entry.networks or networks)),
         memory_mib=entry.memory or sum(service.memory_mib for service in runs),
         vcpus=entry.vcpus or 1,
@@ -255,4 +219,5 @@ def _instance(
         state_gib=entry.state or sum(service.state_gib for service in runs),
         privileged=entry.privileged and on_request,
         zone=entry.zone,
+        group=group,
     )

@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from altostratus import hypervisors, metadata, seal, services
-from altostratus.model import CONTROL, INTERNAL, Image, Instance, Overcloud
+from altostratus import hypervisors, metadata, seal, services, stackports
+from altostratus.model import CONTROL, ControlNetwork, Image, Instance, Overcloud
 
 CLASS = "OS::Altostratus::Instance"
 OUTPUT = "altostratus"
@@ -23,7 +23,10 @@ INSTANCE = "altostratus:instance"
 OVERCLOUD = "altostratus:overcloud"
 
 _VERSION = "wallaby"
-_SSH_PORT = 22
+# Heat waits for a second after it has begun with a resource that depends on no other, or at a delete
+# with one that no other depends on (Stack._converge_create_or_update): only these do not.
+_ORIGIN = "stack_origin"
+_END = "stack_end"
 # Heat wants no parameter to have a resource's name: no instance's name has an underscore.
 _SECRETS = "cloud_secrets"
 _IMAGE_IDS = "image_ids"
@@ -35,7 +38,8 @@ Tree = dict[str, Any]
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inputs:
     """All that a stack is made from. ``images`` are by instance, ``templates`` the provider
-    templates by file name, ``authority`` is what instances trust the undercloud by."""
+    templates by file name, ``authority`` is what instances trust the undercloud by, ``undercloud``
+    its address."""
 
     overcloud: Overcloud
     addresses: metadata.Addresses
@@ -43,6 +47,18 @@ class Inputs:
     secrets: metadata.Secrets
     templates: collections.abc.Mapping[str, str]
     authority: str = ""
+    undercloud: str = str(ControlNetwork().address)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ids:
+    """The undercloud's ids of images, by digest, and of networks, by their names in the overcloud.
+
+    Nothing is made from them: a plan knows none.
+    """
+
+    images: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    networks: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,16 +74,16 @@ class Request:
 
 def render(
     inputs: Inputs,
-    image_ids: collections.abc.Mapping[str, str],
+    ids: Ids | None = None,
     irreplaceable: collections.abc.Collection[str] = (),
     history: str = "",
 ) -> Request:
     """The request for a stack.
 
-    ``image_ids`` are Glance's ids by digest. ``irreplaceable`` are the instances whose server
-    Heat must not replace: those that run and hold state. ``history`` is kept with the stack, and
-    is nothing that it is made from.
+    ``irreplaceable`` are the instances whose server Heat must not replace: those that run and hold
+    state. ``history`` is kept with the stack, and is nothing that it is made from.
     """
+    ids = ids or Ids()
     overcloud = inputs.overcloud
     instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
     template = _template(inputs, instances)
@@ -86,7 +102,10 @@ def render(
         parameters={
             # As text: Heat encrypts hidden parameters, and can encrypt nothing else.
             _SECRETS: json.dumps(dict(inputs.secrets)),
-            _IMAGE_IDS: {digest: image_ids[digest] for digest in digests},
+            _IMAGE_IDS: {digest: ids.images.get(digest, "") for digest in digests},
+            stackports.NETWORK_IDS: {
+                name: ids.networks.get(name, "") for name in _networks(overcloud)
+            },
             _KEY_NAME: keypair(overcloud.name),
         },
         digest=digest,
@@ -95,7 +114,10 @@ def render(
 
 def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> Tree:
     """The top template; ``instances`` are the descriptions of all."""
-    resources: Tree = {}
+    resources: Tree = {
+        _ORIGIN: {"type": "OS::Heat::None"},
+        _END: {"type": "OS::Heat::None", "depends_on": [deployment(name) for name in instances]},
+    }
     for instance in inputs.overcloud.instances:
         resources |= _instance(inputs, instance, instances[instance.name]["digest"])
     return {
@@ -104,6 +126,11 @@ def _template(inputs: Inputs, instances: collections.abc.Mapping[str, Tree]) -> 
         "parameters": {
             _SECRETS: {"type": "json", "hidden": True},
             _IMAGE_IDS: {"type": "json", "description": "Glance's id of each image, by digest"},
+            # Of names Heat's engine remembers whose they were, also when there is another network.
+            stackports.NETWORK_IDS: {
+                "type": "json",
+                "description": "Neutron's id of each network, by name",
+            },
             _KEY_NAME: {"type": "string"},
         },
         "resources": resources,
@@ -128,9 +155,18 @@ def keypair(overcloud: str) -> str:
     return f"altostratus-{overcloud}"
 
 
+def state_disk(overcloud: str, instance: str) -> str:
+    """The name of an instance's state disk, on whatever node it is."""
+    return f"{overcloud}.{instance}"
+
+
 def network(overcloud: str, name: str) -> str:
     """The name that a network of an overcloud has in the undercloud."""
     return name if name == CONTROL else f"{overcloud}-{name}"
+
+
+def _networks(overcloud: Overcloud) -> list[str]:
+    return sorted({name for instance in overcloud.instances for name in instance.networks})
 
 
 def deployment(instance: str) -> str:
@@ -144,7 +180,7 @@ def _entry(instance: Instance) -> hypervisors.Entry:
 
 def _describe(inputs: Inputs, instance: Instance) -> Tree:
     """What a later run needs to know of an instance: the fields of ``observed.Deployed``."""
-    tree = metadata.instance(inputs.overcloud, instance, inputs.addresses, inputs.secrets)
+    tree = _metadata(inputs, instance)
     return {
         "hypervisor": str(instance.hypervisor),
         "services": list(instance.services),
@@ -172,14 +208,17 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
     """The resources of one instance: its ports, its server, its configuration."""
     resources: Tree = {}
     for name in instance.networks:
-        resources |= _port(inputs, instance, name)
+        resources |= stackports.render(inputs.overcloud, instance, name, inputs.addresses, _ORIGIN)
     resources[instance.name] = {
         "type": CLASS,
         "properties": {
             "name": f"{inputs.overcloud.name}-{instance.name}",
             "image": {"get_param": [_IMAGE_IDS, inputs.images[instance.name].digest]},
             "flavor": flavor(instance),
-            "ports": [{"get_resource": _port_name(instance, name)} for name in _untagged(instance)],
+            "ports": [
+                {"get_resource": stackports.resource(instance, name)}
+                for name in _untagged(instance)
+            ],
             "key_name": {"get_param": _KEY_NAME},
             "authority": base64.b64encode(inputs.authority.encode()).decode(),
             "seal_key": {"get_param": [_SECRETS, metadata.seal_key(instance.name)]},
@@ -204,7 +243,7 @@ def _server_metadata(overcloud: Overcloud, instance: Instance) -> Tree:
         OVERCLOUD: overcloud.name,
         INSTANCE: instance.name,
         HYPERVISOR: str(instance.hypervisor),
-        STATE_DISK: f"{overcloud.name}.{instance.name}",
+        STATE_DISK: state_disk(overcloud.name, instance.name),
         STATE_GIB: str(instance.state_gib),
     }
     if not _entry(instance).has_share:
@@ -213,8 +252,14 @@ def _server_metadata(overcloud: Overcloud, instance: Instance) -> Tree:
     return found
 
 
+def _metadata(inputs: Inputs, instance: Instance) -> Tree:
+    return metadata.instance(
+        inputs.overcloud, instance, inputs.addresses, inputs.secrets, inputs.undercloud
+    )
+
+
 def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
-    tree = metadata.instance(inputs.overcloud, instance, inputs.addresses, inputs.secrets)
+    tree = _metadata(inputs, instance)
     clear, secret = metadata.split(tree)
     key = inputs.secrets[metadata.seal_key(instance.name)]
     config = f"{instance.name}_config"
@@ -238,6 +283,7 @@ def _configuration(inputs: Inputs, instance: Instance, digest: str) -> Tree:
     return {
         config: {
             "type": "OS::Heat::StructuredConfig",
+            "depends_on": [_ORIGIN],
             "properties": {
                 "group": "os-apply-config",
                 "config": clear | {"sealed": seal.seal(secret, key)},
@@ -285,88 +331,3 @@ def _needed(overcloud: Overcloud, instance: Instance) -> set[str]:
 def order(instance: Instance) -> tuple[int, str]:
     """What instances are sorted by: those that others need come first."""
     return min(services.get(name).order for name in instance.services), instance.name
-
-
-def _port_name(instance: Instance, network: str) -> str:
-    return f"{instance.name}_{network}_port"
-
-
-def _port(inputs: Inputs, instance: Instance, name: str) -> Tree:
-    """A port and the security group that lets in what its network may reach."""
-    if name == services.bridged_network(instance.services):
-        return {_port_name(instance, name): _bridge_port(inputs, instance, name)}
-    group = f"{instance.name}_{name}_access"
-    title = f"{inputs.overcloud.name}-{instance.name}-{name}"
-    return {
-        group: {
-            "type": "OS::Neutron::SecurityGroup",
-            "properties": {"name": title, "rules": _rules(inputs, instance, name)},
-        },
-        _port_name(instance, name): {
-            "type": "OS::Neutron::Port",
-            "properties": {
-                "name": title,
-                "network": network(inputs.overcloud.name, name),
-                "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
-                "security_groups": [{"get_resource": group}],
-            },
-        },
-    }
-
-
-def _bridge_port(inputs: Inputs, instance: Instance, name: str) -> Tree:
-    """A port for the traffic of others; its address is only kept free.
-
-    Nova takes no port without an address where Neutron does not say that none was wanted. The
-    instance gives it up for the bridge.
-    """
-    return {
-        "type": "OS::Neutron::Port",
-        "properties": {
-            "name": f"{inputs.overcloud.name}-{instance.name}-{name}",
-            "network": network(inputs.overcloud.name, name),
-            "fixed_ips": [{"ip_address": inputs.addresses[instance.name][name]}],
-            "port_security_enabled": False,
-        },
-    }
-
-
-def _rules(inputs: Inputs, instance: Instance, name: str) -> list[Tree]:
-    overcloud = inputs.overcloud
-    is_public = name in services.public_networks(instance.networks)
-    ports: list[services.Port] = [*_public_ports(overcloud, instance)] if is_public else []
-    if name == CONTROL:
-        return [_rule(port) for port in (_SSH_PORT, *ports)] + [{"protocol": "icmp"}]
-    cidr = str(overcloud.network(name).cidr)
-    if name == INTERNAL:
-        ports = [port for service in instance.services for port in services.get(service).ports]
-    rules = [_rule(port, cidr) for port in ports]
-    if name == INTERNAL:
-        rules += _peer_rules(inputs, instance)
-    return [*rules, {"protocol": "icmp", "remote_ip_prefix": cidr}]
-
-
-def _peer_rules(inputs: Inputs, instance: Instance) -> list[Tree]:
-    """What the other instances of a service may reach: Neutron lets none take another's address."""
-    return [
-        _rule(port, f"{inputs.addresses[other.name][INTERNAL]}/32")
-        for service in instance.services
-        for port in services.get(service).peer_ports
-        for other in inputs.overcloud.instances
-        if service in other.services and other.name != instance.name
-    ]
-
-
-def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:
-    """The ports that an instance has for the cloud's users: where there is a front, only its."""
-    behind = overcloud.instances if services.FRONT in instance.services else [instance]
-    if overcloud.instance_of(services.FRONT) and services.FRONT not in instance.services:
-        behind = []
-    runs = [services.get(service) for one in behind for service in one.services]
-    return [port for service in runs for port in service.public_ports.values()]
-
-
-def _rule(port: services.Port, cidr: str | None = None) -> Tree:
-    first, last = (port, port) if isinstance(port, int) else (port[0], port[-1])
-    rule: Tree = {"protocol": "tcp", "port_range_min": first, "port_range_max": last}
-    return rule | ({"remote_ip_prefix": cidr} if cidr else {})

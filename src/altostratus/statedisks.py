@@ -15,10 +15,11 @@ def release(undercloud: Connection, overcloud: str) -> None:
     """Have the drivers remove the state disks together with the servers."""
     for server in undercloud.compute.servers():
         if (server.metadata or {}).get(stack.OVERCLOUD) == overcloud:
-            _release_disk(undercloud, _built(undercloud, server.id))
+            release_one(undercloud, _built(undercloud, server.id))
 
 
-def _release_disk(undercloud: Connection, server: Any) -> None:
+def release_one(undercloud: Connection, server: Any) -> None:
+    """Have the driver remove a state disk together with its server."""
     if server.status == "ERROR":
         # Nova changes the metadata of no such server. One without a host has no disk.
         if not server.compute_host:

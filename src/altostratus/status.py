@@ -16,7 +16,9 @@ from altostratus import (
     credentials,
     glance,
     heat,
+    hypervisors,
     observed,
+    outages,
     services,
     stack,
     survey,
@@ -26,6 +28,7 @@ from altostratus import (
 from altostratus.certificates import Certificate
 from altostratus.model import CONTROL, Overcloud
 from altostratus.observed import Deployed, Observed, Server
+from altostratus.outages import Outage
 
 _MISSING = "-"
 _UNKNOWN = "unknown"
@@ -40,7 +43,8 @@ class InstanceStatus:
 
     ``wanted`` is the state that the deployment file wants. ``configured_at`` is when it last said
     that it is configured, in UTC. ``image`` is the digest of its image, ``drift`` what is not as it
-    was configured, in words. ``cpu_percent`` is of one processor.
+    was configured, in words. ``cpu_percent`` is of one processor. ``node`` is the one that it is on,
+    if it has not a machine to itself.
     """
 
     name: str
@@ -57,6 +61,7 @@ class InstanceStatus:
     cpu_percent: float | None = None
     image: str | None = None
     drift: tuple[str, ...] = ()
+    node: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Status:
     endpoints: dict[str, str]
     credentials: str
     certificates: tuple[Certificate, ...] = ()
+    outages: tuple[Outage, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,6 +143,7 @@ def describe(overcloud: Overcloud, seen: Observed, facts: Facts) -> Status:
         endpoints=_endpoints(seen),
         credentials=f"{credentials.path()} (cloud: overcloud)" if seen.credentials else _MISSING,
         certificates=seen.certificates,
+        outages=outages.find(seen),
     )
 
 
@@ -150,6 +157,7 @@ def to_text(status: Status) -> str:
     lines.append(f"credentials  {status.credentials}")
     lines += certificate_lines(status.certificates)
     lines += warnings(status.certificates)
+    lines += [f"warning: {outages.to_text(one)}" for one in status.outages]
     lines += [
         f"warning: {one.name}: {text}; {_MEND}" for one in status.instances for text in one.drift
     ]
@@ -160,6 +168,7 @@ _INSTANCE_HEADING = (
     "INSTANCE",
     "SERVICES",
     "HYPERVISOR",
+    "NODE",
     "STATE",
     "ADDRESS",
     "MEMORY",
@@ -176,6 +185,7 @@ def _instance_row(one: InstanceStatus) -> tuple[str, ...]:
         one.name,
         "+".join(one.services),
         one.hypervisor,
+        one.node or _MISSING,
         one.state if one.state == one.wanted else f"{one.state}, wanted {one.wanted}",
         one.addresses.get(CONTROL, _MISSING),
         _MISSING if one.memory_mib is None else memory,
@@ -258,7 +268,14 @@ def _instance(
         cpu_percent=usage.cpu_percent(before, after),
         image=one.image,
         drift=observed_server.drift if observed_server else (),
+        node=_node(one, observed_server),
     )
+
+
+def _node(one: Deployed, server: Server | None) -> str | None:
+    if server is None or not server.host or not hypervisors.entry(one.hypervisor).has_share:
+        return None
+    return hypervisors.node_of(server.host, one.hypervisor)
 
 
 def _service(seen: Observed, facts: Facts, instance: str, name: str) -> ServiceStatus:

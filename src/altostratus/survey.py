@@ -227,6 +227,7 @@ def _servers(
             bool(server.launched_at),
             differs,
             digests.get(server.image.id) if server.image else None,
+            server.compute_host or None,
         )
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
@@ -250,6 +251,15 @@ def networks(undercloud: Connection) -> collections.abc.Iterator[observed.Neutro
         )
 
 
+def network_ids(undercloud: Connection, overcloud: str) -> dict[str, str]:
+    """Neutron's ids of the networks that an overcloud's instances may be on, by their names there."""
+    found = {one.name: one.id for one in undercloud.network.networks()}
+    return {
+        name.removeprefix(stack.network(overcloud, "")): identity
+        for name, identity in found.items()
+    }
+
+
 def _control(undercloud: Connection) -> observed.Control:
     network = undercloud.network.find_network(CONTROL)
     subnets = list(undercloud.network.subnets(network_id=network.id)) if network else []
@@ -268,6 +278,7 @@ def _control(undercloud: Connection) -> observed.Control:
         pool_start=ipaddress.IPv4Address(pool["start"]),
         pool_end=ipaddress.IPv4Address(pool["end"]),
         used=frozenset(used),
+        gateway=ipaddress.IPv4Address(subnets[0].gateway_ip),
     )
 
 
@@ -310,6 +321,7 @@ def provider(
         trouble=_trouble(process),
         is_disabled=process is not None and process.status == "disabled",
         zone=str(process.availability_zone or "") if process is not None else "",
+        silent_since=_silent_since(process),
     )
 
 
@@ -322,6 +334,12 @@ def _trouble(process: Any) -> str | None:
     if process.state != "up":
         return f"its compute process is {process.state}, last heard of at {process.updated_at}"
     return None
+
+
+def _silent_since(process: Any) -> str | None:
+    if process is None or process.state == "up":
+        return None
+    return str(process.updated_at or "never")
 
 
 def _shape(server: Any) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from altostratus import errors, model, systemcontainer, undercloud
 
 NETWORK = "altostratus-nodes"
 # The engine gives NICs addresses; none of them is used.
-_CIDR = "192.168.26.0/27"
+_CIDR = model.TRUNK_CIDR
 _BRIDGE = "alto1"
 # What the engine calls the undercloud's NIC on it when the undercloud boots; later ones it counts on.
 _NIC_AT_BOOT = "eth1"

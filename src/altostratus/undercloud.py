@@ -43,7 +43,7 @@ NETWORK = "altostratus"
 BRIDGE = model.MACHINE_BRIDGE
 VOLUME = "altostratus-undercloud"
 IMAGE = "altostratus/undercloud"
-MANAGEMENT_CIDR = "192.168.23.0/24"
+MANAGEMENT_CIDR = model.MANAGEMENT_CIDR
 MANAGEMENT_GATEWAY = "192.168.23.1"
 MANAGEMENT_ADDRESS = "192.168.23.2"
 _SECRETS = "secrets.json"
@@ -73,6 +73,7 @@ def _folder() -> pathlib.Path:
 
 def up(undercloud: model.Undercloud) -> None:
     """Bring up the undercloud; a second run finds everything in place and changes nothing."""
+    _refuse_nic(undercloud)
     _refuse_collisions(undercloud)
     image = imagespec.undercloud_image(among=undercloud.hypervisors)
     archive = images.build(image)
@@ -138,6 +139,15 @@ def execute(*command: str) -> str:
     return systemcontainer.execute(systemcontainer.connect(), the_box(), *command)
 
 
+def _refuse_nic(undercloud: model.Undercloud) -> None:
+    """Raise :class:`errors.Error` where a NIC is asked for: the container has none of the machine's."""
+    if undercloud.site.nic is not None:
+        raise errors.Error(
+            f"the undercloud of this machine is a container, which has no NIC {undercloud.site.nic}",
+            hint="leave 'bridge_mappings' out of its file: it is for an undercloud that is a machine",
+        )
+
+
 def _refuse_collisions(undercloud: model.Undercloud) -> None:
     """Raise :class:`errors.Error` where the machine has networks that the undercloud's would hide."""
     wanted = (ipaddress.IPv4Network(MANAGEMENT_CIDR), undercloud.control.cidr)
@@ -158,7 +168,7 @@ def _write_metadata(undercloud: model.Undercloud) -> tuple[dict[str, Any], dict[
     generated = certificates.renewed(
         metadata.undercloud_secrets(known_secrets(), undercloud.hypervisors, undercloud.nodes),
         undercloud.name,
-        {undercloud.name: [str(undercloud.control.address)]},
+        {undercloud.name: [str(undercloud.control.address), *undercloud.site.tls_names]},
         now,
     )
     systemcontainer.write_private(folder / _SECRETS, generated)

@@ -134,17 +134,19 @@ def execute(wanted: Rollout) -> None:
     """Make the images, then carry out the changes in their order, up to the first that fails.
 
     That instance gets back the image that it had. A compute node is empty of machines while it
-    changes. Raises :class:`errors.UpgradeFailed`.
+    changes. Raises :class:`errors.UpgradeFailed`, and :class:`errors.Held` if somebody else
+    changes the overcloud.
     """
-    deploy.execute(_restricted(wanted))
-    if wanted.overcloud.instance_of(services.COMPUTE):
-        emptying.open_left(wanted.deployment)
-    for change in wanted.changes:
-        with log.step(f"change {change.instance}"):
-            if services.COMPUTE in wanted.overcloud.instance(change.instance).services:
-                _change_emptied(wanted, change)
-            else:
-                _change(wanted, change)
+    with lock.held(wanted.deployment.undercloud, wanted.overcloud.name):
+        deploy.execute(_restricted(wanted))
+        if wanted.overcloud.instance_of(services.COMPUTE):
+            emptying.open_left(wanted.deployment)
+        for change in wanted.changes:
+            with log.step(f"change {change.instance}"):
+                if services.COMPUTE in wanted.overcloud.instance(change.instance).services:
+                    _change_emptied(wanted, change)
+                else:
+                    _change(wanted, change)
 
 
 def finish(
@@ -253,8 +255,7 @@ def _care_for_data(wanted: Rollout, change: Change) -> None:
         if schema.instance == change.instance:
             schemas.write_copy(wanted.instances, schema, change.before.digest)
     for copy in wanted.lost.get(change.instance, ()):
-        with lock.held(wanted.deployment.undercloud, wanted.overcloud.name):
-            schemas.restore(wanted.instances, change.instance, copy)
+        schemas.restore(wanted.instances, change.instance, copy)
 
 
 def _target(overcloud: Overcloud, document: Document) -> Deployment:
@@ -305,7 +306,7 @@ def _change_emptied(wanted: Rollout, change: Change) -> None:
 def _change(wanted: Rollout, change: Change) -> None:
     _care_for_data(wanted, change)
     try:
-        _deploy_with(wanted, change.instance, change.after)
+        _deploy_with(wanted, change, change.after)
     except (errors.StackFailed, errors.VerifyFailed) as exc:
         lines = rollout.said_of(wanted.changes, change, _is_brought_back(wanted, change))
         message = "\n".join((f"the new image of {change.instance} does not do: {exc}", *lines))
@@ -314,17 +315,28 @@ def _change(wanted: Rollout, change: Change) -> None:
 
 def _is_brought_back(wanted: Rollout, change: Change) -> bool:
     try:
-        _deploy_with(wanted, change.instance, change.before)
+        _deploy_with(wanted, change, change.before)
         # Nova may have another image than Heat knows of, where a rebuild failed: that is seen now.
-        _deploy_with(wanted, change.instance, change.before)
+        _deploy_with(wanted, change, change.before)
     except errors.Error as exc:
         log.info(f"{change.instance} cannot be brought back: {exc.message}")
         return False
     return True
 
 
-def _deploy_with(wanted: Rollout, instance: str, image: Image) -> None:
+def _deploy_with(wanted: Rollout, change: Change, image: Image) -> None:
+    if rollout.is_older(change, image):
+        _let_older_start(wanted, change.instance)
     deployment = deploy.prepare(
-        wanted.overcloud, wanted.document, {instance: image}, is_rollout=True
+        wanted.overcloud, wanted.document, {change.instance: image}, is_rollout=True
     )
     deploy.execute(deployment)
+
+
+def _let_older_start(wanted: Rollout, instance: str) -> None:
+    """Have Nova forget how new a compute process was: it takes none that is older. Its other services
+    have a database, and do that for themselves."""
+    nova = wanted.overcloud.instance_of("nova")
+    if nova and "nova-compute" in wanted.overcloud.instance(instance).services:
+        # Their host is called like the instance.
+        wanted.instances.order(nova.name, "take-services-back", instance)

@@ -1,6 +1,7 @@
 """Whether clouds do what they should: through their own public APIs, from outside."""
 
 import collections.abc
+import concurrent.futures
 import functools
 import hashlib
 import os
@@ -33,7 +34,11 @@ _SERVICE_TYPES = ("compute", "network", "image", "placement", "orchestration")
 # What an undercloud has for some hypervisors alone.
 _OPTIONAL_TYPES = {"baremetal"}
 
+# Most of a check is waiting for an answer.
+_AT_ONCE = 4
+
 Connection = openstack.connection.Connection
+_Check = tuple[str, collections.abc.Callable[[], None]]
 
 
 def overcloud(wanted: Overcloud) -> None:
@@ -46,9 +51,7 @@ def overcloud(wanted: Overcloud) -> None:
         return
     reach.open_all(wanted)
     connection = cloud.connect("overcloud")
-    checks: list[tuple[str, collections.abc.Callable[[], None]]] = [
-        ("a token is issued", lambda: _token(connection))
-    ]
+    checks: list[_Check] = [("a token is issued", lambda: _token(connection))]
     for name in services.names():
         service = services.get(name)
         if wanted.instance_of(name) and service.endpoint_type:
@@ -83,19 +86,24 @@ def undercloud() -> None:
     )
 
 
-def _run(cloud_name: str, checks: list[tuple[str, collections.abc.Callable[[], None]]]) -> None:
-    failed: list[str] = []
-    for title, look in checks:
-        try:
-            with log.step(f"verify: {title}"):
-                look()
-        except _REFUSALS as exc:
-            failed.append(f"  {title}: NO: {exc}")
+def _run(cloud_name: str, checks: list[_Check]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        failed = [said for said in pool.map(_failure, checks) if said]
     if failed:
         raise errors.VerifyFailed(
             f"the {cloud_name} does not do what it should:\n" + "\n".join(failed),
             hint=f"./altostratus {cloud_name} status",
         )
+
+
+def _failure(check: _Check) -> str | None:
+    title, look = check
+    try:
+        with log.step(f"verify: {title}"):
+            look()
+    except _REFUSALS as exc:
+        return f"  {title}: NO: {exc}"
+    return None
 
 
 class _Wrong(Exception):

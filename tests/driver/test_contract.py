@@ -201,6 +201,17 @@ def test_destroying_what_is_not_there_is_done(world: World) -> None:
     assert nothing_is_left(world, instance)
 
 
+def test_instance_deleted_while_the_node_was_down_is_seen_and_removed(world: World) -> None:
+    """Nova asks a driver what it has, and has it destroy what it knows no ports of any more."""
+    instance = new_instance()
+    world.spawn(instance)
+    world.driver.engine.stop(instance.uuid, 0)
+    assert world.driver.list_instance_uuids() == [instance.uuid]
+    world.driver.destroy(admin(), instance, model.NetworkInfo([]))
+    settle(lambda: nothing_is_left(world, instance))
+    assert world.driver.list_instance_uuids() == []
+
+
 def test_console_shows_what_init_says(world: World) -> None:
     instance = new_instance()
     world.spawn(instance)

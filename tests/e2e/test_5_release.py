@@ -24,13 +24,15 @@ INSTANCES = {
     "heat": "orchestration",
 }
 LONGEST_PAUSE_S = 60
-# Most of it in no time, the rest to the last block.
+# Most of it in no time, the rest to the last block, and whatever becomes free from then on.
 FILL = """
 free=$(($(stat --file-system --format '%f * %S' /mnt/state) - 64 * 1024 * 1024))
 fallocate --length "$free" /mnt/state/filled
-dd if=/dev/zero of=/mnt/state/filled bs=64K oflag=append conv=notrunc 2>/dev/null || true
-sync
+fill='dd if=/dev/zero of=/mnt/state/filled bs=4K oflag=append conv=notrunc 2>/dev/null'
+sh -c "$fill" || sync
+systemd-run --quiet --unit fill sh -c "while sleep 0.2; do $fill; done"
 """
+EMPTY = "systemctl stop fill; rm /mnt/state/filled"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_full_disk_stops_an_upgrade_before_anything_changes(after: str) -> None:
             "overcloud", "upgrade", "--only", "identity", after, ok=False, timeout_s=clouds.DEPLOY_S
         )
     finally:
-        clouds.in_instance("database", "rm /mnt/state/filled")
+        clouds.in_instance("database", EMPTY)
     assert refused.returncode == Exit.FAILED
     assert "database-dump write" in refused.stderr and "No space left" in refused.stderr
     again = clouds.openstack("undercloud", "server", "show", "demo-identity")
@@ -164,10 +166,16 @@ def test_requests_wait_at_the_front_while_a_service_is_rebuilt(after: str) -> No
     assert {name: client.failures for name, client in clients.items() if client.failures} == {}
 
 
-def test_node_follows_when_its_machine_is_gone(after: str, machine: machines.Machine) -> None:
+def test_node_follows_when_its_machine_is_gone_and_goes_back(
+    after: str, machine: machines.Machine
+) -> None:
     machines.remove()
     said = clouds.altostratus("overcloud", "upgrade", after, timeout_s=clouds.DEPLOY_S).stdout
     assert "compute" in said and f"{BEFORE} -> {AFTER}" in said
+    clouds.altostratus("overcloud", "verify", after)
+    clouds.altostratus(
+        "overcloud", "rollback", "--only", "compute", after, timeout_s=clouds.DEPLOY_S
+    )
     clouds.altostratus("overcloud", "verify", after)
 
 

@@ -1,12 +1,15 @@
-"""A second node: compute processes alone, with instances on it, and nothing left of it afterwards.
+"""A second node: compute processes alone, with instances on it; it dies, and its instances go on
+elsewhere; and nothing is left of it afterwards.
 
 The undercloud that it is added to is made for it, and taken down with it.
 """
 
 import collections.abc
+import contextlib
 import json
 import pathlib
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -33,6 +36,11 @@ instances:
   identity: {services: [keystone], zone: undercloud}
   images: {services: [glance], zone: second}
 """
+# A group on two hypervisors, and the same without a word of where anything is to be.
+SPREAD = CLOUD + "  cache: {services: [memcached], hypervisor: [docker, lxc], count: 2}\n"
+ANYWHERE = SPREAD.replace(", zone: second", "").replace(", zone: undercloud", "")
+DOWN_S = 180
+REMOVED_S = 180
 # What of the undercloud an instance reaches, and what is for nodes alone.
 OPEN, CLOSED = (5000, 8004), (5005, 5006, 5671, 8778, 9292, 9696)
 
@@ -51,6 +59,57 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("nodes") / "overcloud.yaml"
     path.write_text(CLOUD)
     return str(path)
+
+
+def written(file: str, content: str) -> str:
+    pathlib.Path(file).write_text(content)
+    return file
+
+
+def hosts() -> dict[str, str]:
+    """The compute host of each instance."""
+    servers = cloud.connect("undercloud").compute.servers(all_projects=True)
+    return {one.name.removeprefix("demo-"): one.compute_host for one in servers}
+
+
+def wait_until(look: collections.abc.Callable[[], bool], timeout_s: float, what: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not look():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(2)
+
+
+def die() -> None:
+    """Kill the node, and wait until Nova has noticed."""
+    output("docker", "kill", BOX)
+    wait_until(
+        lambda: {compute_services()[host].state for host in HOSTS} == {"down"}, DOWN_S, "it is down"
+    )
+
+
+def disks() -> pathlib.Path:
+    """The state disks of the node, which outlive its container."""
+    volume = json.loads(output("docker", "volume", "inspect", BOX))[0]["Mountpoint"]
+    return pathlib.Path(volume, "state-disks")
+
+
+@contextlib.contextmanager
+def without_disks() -> collections.abc.Iterator[None]:
+    """As if the node were a machine of its own, whose disks nobody reaches."""
+    away = disks().with_name("state-disks.away")
+    disks().rename(away)
+    try:
+        yield
+    finally:
+        away.rename(disks())
+
+
+def left_on_node() -> dict[str, str]:
+    """What the hypervisors of the node still have."""
+    return {
+        "docker": in_node("docker", "ps", "--all", "--quiet").strip(),
+        "lxc": in_node("virsh", "--connect", "lxc:///system", "list", "--all", "--name").strip(),
+    }
 
 
 def compute_services() -> dict[str, Any]:
@@ -149,6 +208,103 @@ def test_a_node_with_instances_is_not_removed() -> None:
     assert done.returncode == Exit.FAILED
     assert "instances are on it: demo-database, demo-images" in done.stderr
     assert {one.status for one in compute_services().values()} == {"enabled"}
+
+
+def test_instances_of_one_entry_come_onto_different_nodes(file: str) -> None:
+    clouds.altostratus("overcloud", "deploy", written(file, SPREAD), timeout_s=clouds.DEPLOY_S)
+    found = hosts()
+    nodes, processes = zip(
+        *(found[name].rsplit("-", 1) for name in ("cache-0", "cache-1")), strict=True
+    )
+    assert processes == ("docker", "lxc")
+    assert {*nodes} == {"undercloud", NAME}
+    rows = {one["name"]: one for one in clouds.status(file)["instances"]}
+    assert tuple(rows[name]["node"] for name in ("cache-0", "cache-1")) == nodes
+    # Without zones in the file they stay where they are.
+    again = clouds.altostratus("overcloud", "deploy", written(file, ANYWHERE))
+    assert "Nothing to do" in again.stdout
+
+
+def test_a_node_that_is_up_is_not_evacuated(file: str) -> None:
+    done = clouds.altostratus("overcloud", "evacuate", NAME, file, ok=False)
+    assert done.returncode == Exit.FAILED
+    assert f"the node {NAME} is not down" in done.stderr
+
+
+def test_a_node_that_is_down_is_seen(file: str, tmp_path: pathlib.Path) -> None:
+    content = tmp_path / "kept"
+    content.write_bytes(b"kept" * 4096)
+    clouds.openstack("overcloud", "project", "create", "kept")
+    clouds.openstack("overcloud", "image", "create", "--file", str(content), "kept")
+    here = sorted(name for name, host in hosts().items() if host in HOSTS)
+    die()
+    said = f"the node {NAME} is down, last heard of at "
+    shown = clouds.altostratus("overcloud", "status", file).stdout
+    assert f"warning: {said}" in shown
+    assert f"on it: {', '.join(here)}; " in shown
+    assert f"./altostratus overcloud evacuate {NAME} FILE" in shown
+    assert f"warning: {said}" in clouds.altostratus("undercloud", "status").stdout
+    done = clouds.altostratus("overcloud", "deploy", file, ok=False)
+    assert done.returncode == Exit.FINDINGS
+    assert f"'database' is on the node {NAME}, which is down" in done.stderr
+
+
+def test_state_that_is_not_at_hand_is_not_lost_unasked(file: str) -> None:
+    before = hosts()
+    with without_disks():
+        done = clouds.altostratus("overcloud", "evacuate", NAME, file, ok=False)
+    assert done.returncode == Exit.FINDINGS
+    for name, kept in (("database", "databases"), ("images", "images")):
+        assert f"the state of {name!r} is on the node {NAME} alone ({kept})" in done.stderr
+        assert f"--accept-loss {name}" in done.stderr
+    done = clouds.altostratus("overcloud", "evacuate", NAME, written(file, SPREAD), ok=False)
+    assert done.returncode == Exit.FINDINGS
+    assert f"'images' is to be in the zone '{NAME}', whose node is down" in done.stderr
+    assert hosts() == before
+
+
+def test_instances_go_on_elsewhere_with_their_state(file: str) -> None:
+    written(file, ANYWHERE)
+    before = {one["name"]: one["addresses"] for one in clouds.status(file)["instances"]}
+    clouds.altostratus("overcloud", "evacuate", NAME, file, timeout_s=clouds.DEPLOY_S)
+    assert not HOSTS & {*hosts().values()}
+    assert {one["name"]: one["addresses"] for one in clouds.status(file)["instances"]} == before
+    clouds.altostratus("overcloud", "verify", file)
+    projects = clouds.openstack("overcloud", "project", "list")
+    assert "kept" in [one["Name"] for one in projects]
+    (image,) = [
+        one for one in clouds.openstack("overcloud", "image", "list") if one["Name"] == "kept"
+    ]
+    answer = cloud.connect("overcloud").image.get(f"/images/{image['ID']}/file")
+    assert answer.content == b"kept" * 4096
+    again = clouds.altostratus("overcloud", "evacuate", NAME, file)
+    assert "Nothing to do" in again.stdout
+    assert [path.name for path in disks().rglob("demo.*")] == []
+
+
+def test_a_node_that_comes_back_removes_what_has_left_it(file: str) -> None:
+    clouds.altostratus("undercloud", "up", timeout_s=ADD_S)
+    gone = {"docker": "", "lxc": ""}
+    wait_until(lambda: left_on_node() == gone, REMOVED_S, "its hypervisors have nothing left")
+    # The ports are the new servers' now: removing the old ones must leave them alone.
+    clouds.altostratus("overcloud", "verify", file)
+    assert "Nothing to do" in clouds.altostratus("overcloud", "deploy", file).stdout
+
+
+def test_state_that_was_given_up_is_removed_when_the_node_comes_back(file: str) -> None:
+    more = ANYWHERE.replace("count: 2", "count: 3")
+    clouds.altostratus("overcloud", "deploy", written(file, more), timeout_s=clouds.DEPLOY_S)
+    # The others are both on the first node.
+    assert hosts()["cache-2"] == f"{NAME}-docker"
+    die()
+    with without_disks():
+        done = clouds.altostratus("overcloud", "evacuate", NAME, file, timeout_s=clouds.DEPLOY_S)
+    assert "with a new state disk" in done.stdout
+    assert hosts()["cache-2"] == "undercloud-docker"
+    assert [path.name for path in disks().rglob("demo.cache-2.img")] == ["demo.cache-2.img"]
+    clouds.altostratus("undercloud", "up", timeout_s=ADD_S)
+    wait_until(lambda: not list(disks().rglob("demo.cache-2.img")), REMOVED_S, "its disk is gone")
+    clouds.altostratus("overcloud", "verify", file)
 
 
 def test_nothing_is_left_of_a_node(file: str) -> None:

@@ -1,6 +1,7 @@
 """The files of a further node, and of an undercloud that has one, as their metadata renders them."""
 
 import configparser
+import ipaddress
 import json
 import pathlib
 import shutil
@@ -9,9 +10,8 @@ import pytest
 from diskimage_builder import element_dependencies
 from os_apply_config import apply_config
 
-from altostratus import certificates, hypervisors, metadata, nodes
-from altostratus.hypervisors import Need
-from altostratus.model import Hypervisor, Undercloud
+from altostratus import certificates, hypervisors, metadata, model, nodes
+from altostratus.model import Hypervisor, Site, Undercloud
 
 # It leaves the templates that it has read for Python to close.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*/templates/:ResourceWarning")
@@ -23,7 +23,7 @@ THERE = nodes.added(
     Undercloud(_SHARES),
     "second",
     nodes.Asked((Hypervisor("docker"), Hypervisor("lxc"))),
-    {one.hypervisor: Need(one.memory_mib, one.disk_gib) for one in _SHARES},
+    {},
     vcpus=2,
 )
 SECRETS = metadata.undercloud_secrets({}, None, THERE.nodes) | {
@@ -123,3 +123,43 @@ def test_the_front_hands_nodes_on(of_undercloud: dict[str, str]) -> None:
 def test_without_nodes_nothing_is_there_for_them(tmp_path: pathlib.Path) -> None:
     found = rendered(metadata.undercloud(Undercloud(_SHARES), SECRETS), tmp_path, "undercloud")
     assert "5671" not in found["etc/nftables.conf"] + found["etc/haproxy/haproxy.cfg"]
+
+
+def with_site(folder: pathlib.Path, site: Site) -> dict[str, str]:
+    there = Undercloud(_SHARES, site=site)
+    return rendered(metadata.undercloud(there, SECRETS), folder, "undercloud")
+
+
+def test_an_undercloud_without_a_site_asks_nobody_else(tmp_path: pathlib.Path) -> None:
+    found = with_site(tmp_path, Site())
+    assert found["etc/chrony/chrony.conf"].splitlines() == [
+        "local stratum 8",
+        "bindaddress 192.168.24.1",
+        "allow 192.168.24.1/24",
+        "cmdport 0",
+    ]
+    assert found["etc/altostratus/resolv.conf"] == ""
+    assert "PORT" not in found["etc/altostratus/control-bridge.conf"]
+
+
+def test_an_undercloud_asks_the_servers_of_its_site(tmp_path: pathlib.Path) -> None:
+    site = Site(ntp=("ntp.example.org", "192.0.2.123"), dns=("192.0.2.53",))
+    found = with_site(tmp_path, site)
+    servers = [line for line in found["etc/chrony/chrony.conf"].splitlines() if "iburst" in line]
+    assert servers == ["server ntp.example.org iburst", "server 192.0.2.123 iburst"]
+    assert found["etc/altostratus/resolv.conf"] == "nameserver 192.0.2.53\n"
+
+
+def test_an_undercloud_is_where_its_site_says(tmp_path: pathlib.Path) -> None:
+    control = model.control_network(ipaddress.IPv4Network("10.20.0.0/22"))
+    found = with_site(tmp_path, Site(control))
+    text = "\n".join(found.values())
+    assert "192.168.24." not in text
+    assert "ADDRESS=10.20.0.1/22" in found["etc/altostratus/control-bridge.conf"]
+    assert "bind 10.20.0.1:5000 ssl" in found["etc/haproxy/haproxy.cfg"]
+    assert "ip daddr 10.20.0.1 tcp dport" in found["etc/nftables.conf"]
+
+
+def test_a_nic_of_the_machine_is_named_to_the_bridge(tmp_path: pathlib.Path) -> None:
+    found = with_site(tmp_path, Site(nic="enp2s0"))
+    assert "PORT=enp2s0" in found["etc/altostratus/control-bridge.conf"].splitlines()

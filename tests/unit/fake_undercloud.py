@@ -95,6 +95,9 @@ class FakeUndercloud(http.server.ThreadingHTTPServer):
                 return _version(self.url, service)
             case "compute", "servers", "detail":
                 return {"servers": self.servers}
+            case "compute", "servers", server:
+                found = next((one for one in self.servers if one["id"] == server), None)
+                return {"server": found} if found else None
             case "compute", "servers", server, "os-instance-actions":
                 return {"instanceActions": self.actions[server]}
             case "compute", "servers", server, "os-instance-actions", request:
@@ -206,8 +209,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         found = self.server.answer(service, path, urllib.parse.parse_qs(asked.query))
         self._send(404 if found is None else 200, found)
 
+    def do_DELETE(self) -> None:
+        """Nova: a server whose host is down is gone at once."""
+        *where, identity = self.path.strip("/").split("/")
+        assert where == ["compute", "servers"]
+        there = [one["id"] for one in self.server.servers]
+        self.server.servers = [one for one in self.server.servers if one["id"] != identity]
+        self._send(204 if identity in there else 404)
+
     def do_POST(self) -> None:
-        """Glance: an image that has no data yet."""
+        """Nova: more metadata of a server. Glance: an image that has no data yet."""
+        if self.path.endswith("/metadata"):
+            *_, identity, _ = self.path.split("/")
+            (found,) = (one for one in self.server.servers if one["id"] == identity)
+            found["metadata"] |= json.loads(self._content())["metadata"]
+            self._send(200, {"metadata": found["metadata"]})
+            return
         assert self.path == "/image/images"
         made = {"id": str(uuid.uuid4()), "status": "queued"} | json.loads(self._content())
         self.server.images[made["id"]] = made

@@ -5,6 +5,7 @@ before; ``observed.json``, if there, replaces fields of what is observed.
 """
 
 import base64
+import collections.abc
 import dataclasses
 import hashlib
 import ipaddress
@@ -21,13 +22,15 @@ from altostratus import (
     errors,
     hypervisors,
     metadata,
+    moves,
     plan,
     spec,
+    spread,
     stack,
     survey,
     yamlfile,
 )
-from altostratus.model import Hypervisor, Image, Overcloud
+from altostratus.model import CONTROL, Hypervisor, Image, Overcloud
 from altostratus.observed import (
     Control,
     Deployed,
@@ -48,9 +51,13 @@ def results(folder: pathlib.Path) -> dict[str, str]:
     text = (folder / "overcloud.yaml").read_text()
     document = yamlfile.parse(text, "overcloud.yaml")
     try:
-        overcloud = spec.parse(text, "overcloud.yaml")
         observed = _observed(folder)
+        overcloud = spread.place(spec.parse(text, "overcloud.yaml"), observed)
+        if (folder / "evacuate.json").exists():
+            return evacuation(folder, observed)
         findings = check.check(overcloud, observed, document)
+        findings += check.check_nodes(overcloud, observed, document)
+        findings += check.check_release(overcloud, observed, document)
         if findings:
             raise errors.FindingsError(findings)
     except errors.FindingsError as exc:
@@ -58,8 +65,9 @@ def results(folder: pathlib.Path) -> dict[str, str]:
     made = make_plan(overcloud, observed)
     secrets = fixed_secrets(overcloud)
     request = render(overcloud, observed)
+    gateway = str(observed.control.gateway)
     trees = {
-        found.name: metadata.instance(overcloud, found, made.addresses, secrets)
+        found.name: metadata.instance(overcloud, found, made.addresses, secrets, gateway)
         for found in overcloud.instances
     }
     return {
@@ -67,6 +75,21 @@ def results(folder: pathlib.Path) -> dict[str, str]:
         "metadata.json": as_json(trees),
         "stack.json": as_json(dataclasses.asdict(request)),
     }
+
+
+def evacuation(folder: pathlib.Path, observed: Observed) -> dict[str, str]:
+    """The content of the result files of a case in which a node is to be left."""
+    text = (folder / "overcloud.yaml").read_text()
+    document = yamlfile.parse(text, "overcloud.yaml")
+    asked = pydantic.TypeAdapter(moves.Asked).validate_json((folder / "evacuate.json").read_text())
+    try:
+        found = moves.resolve(spec.parse(text, "overcloud.yaml"), observed, asked, document)
+    except errors.Error as exc:
+        hint = f"    hint: {exc.hint}\n" if exc.hint else ""
+        return {"findings.txt": f"{exc.message}\n{hint}"}
+    made = moves.plan(make_plan(found.overcloud, found.observed), found, asked.node)
+    request = render(found.overcloud, found.observed)
+    return {"plan.txt": plan.to_text(made), "stack.json": as_json(dataclasses.asdict(request))}
 
 
 def make_plan(overcloud: Overcloud, observed: Observed) -> plan.Plan:
@@ -79,9 +102,21 @@ def render(overcloud: Overcloud, observed: Observed) -> stack.Request:
     """The stack with fixed secrets and images."""
     wanted = fixed_images(overcloud)
     assigned = addresses.assign(overcloud, observed)
-    inputs = stack.Inputs(overcloud, assigned, wanted, fixed_secrets(overcloud), TEMPLATES)
+    inputs = stack.Inputs(
+        overcloud,
+        assigned,
+        wanted,
+        fixed_secrets(overcloud),
+        TEMPLATES,
+        undercloud=str(observed.control.gateway),
+    )
     digests = [image.digest for image in wanted.values()]
-    return stack.render(inputs, {digest: f"id-of-{digest[:8]}" for digest in digests})
+    names = (CONTROL, *(one.name for one in overcloud.networks))
+    ids = stack.Ids(
+        {digest: f"id-of-{digest[:8]}" for digest in digests},
+        {name: f"id-of-{name}" for name in names},
+    )
+    return stack.render(inputs, ids)
 
 
 def fixed_images(overcloud: Overcloud) -> dict[str, Image]:
@@ -98,6 +133,11 @@ def fixed_secrets(overcloud: Overcloud) -> dict[str, str]:
     names = list(metadata.overcloud_secrets(overcloud, {}))
     names += [certificates.AUTHORITY, certificates.AUTHORITY_KEY]
     names += [certificates.of(instance.name) for instance in overcloud.instances]
+    return fixed(names)
+
+
+def fixed(names: collections.abc.Iterable[str]) -> dict[str, str]:
+    """A secret for each of these names, the same in every run."""
     return {name: _fixed_secret(name) for name in names}
 
 

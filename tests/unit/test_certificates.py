@@ -213,3 +213,13 @@ def test_certificates_that_end_within_30_days_are_named(
 
 def test_the_longest_name_of_a_cloud_fits() -> None:
     certificates.renewed({}, "a" * 32, {"b" * 63: _ADDRESSES}, _NOW)
+
+
+def test_a_certificate_is_for_names_of_others_too(secrets: dict[str, str]) -> None:
+    reached = {"front": (*_ADDRESSES, "cloud.example.org")}
+    named = certificates.renewed(secrets, "demo", reached, _NOW)
+    assert {name for name in named if named[name] != secrets[name]} == {_FRONT}
+    names = _read(named, _FRONT).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names.value.get_values_for_type(x509.DNSName) == ["front.demo", "cloud.example.org"]
+    assert certificates.renewed(named, "demo", reached, _NOW) == named
+    assert certificates.renewed(named, "demo", {"front": _ADDRESSES}, _NOW)[_FRONT] != named[_FRONT]

@@ -52,6 +52,7 @@ for name, resource in whole.resources.items():
         "user_data": server.properties["user_data"],
         "metadata": server.properties["metadata"],
         "zone": server.properties["availability_zone"],
+        "zone_stays": server.properties_schema["availability_zone"].update_allowed,
         "another_image": "replace" if replaced else props["image_update_policy"],
         "hidden": sorted(k for k, v in inner.param_schemata().items() if v.hidden),
     }
@@ -74,7 +75,10 @@ def heat_said() -> dict[str, Any]:
     inputs = golden.stack.Inputs(
         overcloud, made.addresses, made.images, secrets, deploy.templates(), _AUTHORITY
     )
-    ids = {image.digest: "an-id" for image in made.images.values()}
+    ids = golden.stack.Ids(
+        {image.digest: "an-id" for image in made.images.values()},
+        {name: "an-id" for name in ("control", "internal_api")},
+    )
     request = golden.stack.render(inputs, ids, ["database"], _HISTORY)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _PROGRAM],
@@ -123,6 +127,11 @@ def test_an_instance_is_in_the_zone_that_it_names(
     zones = {name: one["zone"] for name, one in read_by_heat.items()}
     # None, as in a template that does not have it: another value would make another server.
     assert zones == {"database": "second", "identity": None, "images": None}
+
+
+def test_another_zone_is_another_server(read_by_heat: dict[str, dict[str, object]]) -> None:
+    """What an evacuated instance relies on, and all others are kept from."""
+    assert [one["zone_stays"] for one in read_by_heat.values()] == [False] * 3
 
 
 def test_another_image_rebuilds_the_server_it_has(

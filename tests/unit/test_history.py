@@ -123,22 +123,25 @@ def test_fifty_deployments_of_the_largest_overcloud_fit() -> None:
 def test_heat_takes_the_template_with_the_longest_history(example: pathlib.Path) -> None:
     overcloud = spec.parse(example.read_text(), example.name)
     made = golden.make_plan(overcloud, golden.empty_undercloud())
-    ids = {one.digest: "id" for one in made.images.values()}
     secrets = golden.fixed_secrets(overcloud)
     inputs = stack.Inputs(overcloud, made.addresses, made.images, secrets, golden.TEMPLATES)
     kept = history.to_output(full(40, "for a reason"))
-    template = stack.render(inputs, ids, (), kept).template
+    template = stack.render(inputs, history=kept).template
     assert len(kept) > 180_000
     assert len(str(template)) < _HEAT_TAKES // 2
 
 
 class FakeUndercloud:
-    """Heat and Glance as far as a request for a stack goes: Heat keeps what it was last given."""
+    """Heat, Glance and Neutron as far as a request for a stack goes: Heat keeps what it was last
+    given."""
 
     def __init__(self, digests: dict[str, str]) -> None:
-        self.orchestration = self.image = self
+        self.orchestration = self.image = self.network = self
         self.stacks: dict[str, Any] = {}
         self.digests = digests
+
+    def networks(self) -> list[Any]:
+        return [types.SimpleNamespace(name="control", id="an-id")]
 
     def find_stack(self, name: str, **_: bool) -> Any:
         if name not in self.stacks:

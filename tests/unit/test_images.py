@@ -13,7 +13,7 @@ import tarfile
 
 import pytest
 
-from altostratus import archive, glance, images, imagespec, releases, rootfs, workers
+from altostratus import archive, glance, images, imagespec, releases, rootfs, services, workers
 
 
 @pytest.fixture
@@ -87,6 +87,11 @@ def test_image_of_another_release_has_other_software_on_the_same_base() -> None:
 def test_releases_are_the_folders_with_locks() -> None:
     folders = {path.parent.name for path in (rootfs.REPOSITORY / "releases").glob("*/openstack.in")}
     assert folders == set(releases.ALL)
+
+
+def test_what_is_not_debians_has_a_lock() -> None:
+    locked = {one for one in services.names() if imagespec.wanted([one], "docker").locks}
+    assert locked == {one for one in services.names() if not services.get(one).is_debians}
 
 
 @pytest.mark.parametrize("release", releases.ALL)

@@ -7,7 +7,7 @@ import pytest
 
 from altostratus import certificates, errors, hypervisors, imagespec, metadata, nodemetadata, nodes
 from altostratus.hypervisors import Need
-from altostratus.model import Hypervisor, Undercloud
+from altostratus.model import ControlNetwork, Hypervisor, Site, Undercloud
 from altostratus.nodes import Asked
 
 DOCKER, LXC, KVM = map(Hypervisor, ("docker", "lxc", "kvm"))
@@ -15,12 +15,8 @@ BOTH = Asked((DOCKER, LXC))
 ALONE = Undercloud(hypervisors.shares(24000, 60, 2, {}))
 
 
-def free(there: Undercloud = ALONE) -> dict[Hypervisor, Need]:
-    return {one.hypervisor: Need(one.memory_mib, one.disk_gib) for one in there.shares}
-
-
 def with_node(name: str = "second", asked: Asked = BOTH, there: Undercloud = ALONE) -> Undercloud:
-    return nodes.added(there, name, asked, free(there), vcpus=2)
+    return nodes.added(there, name, asked, {}, vcpus=2)
 
 
 def total(there: Undercloud) -> tuple[int, int]:
@@ -69,12 +65,39 @@ def test_a_node_gets_what_the_undercloud_gives() -> None:
 
 
 def test_it_gives_only_what_nobody_uses() -> None:
-    used = free() | {DOCKER: Need(100, 0), LXC: Need(0, 30)}
+    docker, lxc, _ = ALONE.shares
+    used = {
+        DOCKER: Need(docker.memory_mib - 100, docker.disk_gib),
+        LXC: Need(lxc.memory_mib, lxc.disk_gib - 30),
+    }
     there = nodes.added(ALONE, "second", Asked((DOCKER,), 1000, 3), used, vcpus=2)
-    docker, lxc, _ = there.shares
-    assert ALONE.shares[0].memory_mib - docker.memory_mib <= 100
-    assert lxc.memory_mib == ALONE.shares[1].memory_mib
-    assert docker.disk_gib == ALONE.shares[0].disk_gib
+    assert docker.memory_mib - there.shares[0].memory_mib <= 100
+    assert there.shares[1].memory_mib == lxc.memory_mib
+    assert there.shares[0].disk_gib == docker.disk_gib
+
+
+def test_what_one_node_was_given_the_next_does_not_get() -> None:
+    kept = {one.hypervisor: Need(one.memory_mib - 1000, 1) for one in ALONE.shares}
+    half = Asked((DOCKER,), parts={DOCKER: Need(1500, 1)})
+    there = nodes.with_all(ALONE, {"a": half, "b": half}, kept, vcpus=2)
+    assert all(one.memory_mib >= kept[one.hypervisor].memory_mib for one in there.shares)
+    with pytest.raises(errors.Error, match=r"1500 MiB of memory .* and 0 are free"):
+        nodes.with_all(there, {"c": half}, kept, vcpus=2)
+
+
+def test_nodes_are_added_to_those_that_are_there() -> None:
+    asked = {
+        "second": BOTH,
+        "third": Asked((DOCKER, KVM), parts={DOCKER: Need(1024, 3), KVM: Need()}),
+    }
+    there = nodes.with_all(with_node("by-hand", Asked((LXC,))), asked, {}, vcpus=2)
+    assert [one.name for one in there.nodes] == ["by-hand", "second", "third"]
+    assert [(one.memory_mib, one.disk_gib) for one in there.nodes[-1].shares] == [
+        (1024, 3),
+        (2048, 6),
+    ]
+    assert total(there) == total(ALONE)
+    assert nodes.with_all(there, asked, {}, vcpus=2) == there
 
 
 @pytest.mark.parametrize(
@@ -117,6 +140,13 @@ def test_each_node_has_an_address_of_its_own_and_they_end() -> None:
     assert str(with_node("again", least, nodes.removed(there, "n4")).nodes[-1].address) == found[4]
 
 
+def test_a_node_does_not_get_the_address_of_the_undercloud() -> None:
+    usual = ControlNetwork()
+    moved = dataclasses.replace(usual, address=usual.cidr[3], pool_start=usual.cidr[5])
+    there = dataclasses.replace(ALONE, site=Site(moved))
+    assert str(with_node(there=there).nodes[0].address) == "192.168.24.4"
+
+
 def test_a_node_that_is_not_there_is_said_to_be_unknown() -> None:
     with pytest.raises(errors.Error, match="no further nodes"):
         nodes.known(ALONE, "second")
@@ -137,6 +167,7 @@ def test_the_same_node_can_be_asked_for_again() -> None:
         (Asked((DOCKER,)), "hypervisors docker lxc, not docker$"),
         (Asked(None, 1000), "MiB of memory 4096, not 1000$"),
         (Asked(None, 1, 2), "MiB of memory 4096, not 1, and GiB of disk 12, not 2$"),
+        (Asked((DOCKER, LXC), parts={LXC: Need(1024, 6)}), "MiB for lxc 2048, not 1024$"),
     ],
 )
 def test_another_node_of_the_same_name_is_refused(asked: Asked, message: str) -> None:

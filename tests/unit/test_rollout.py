@@ -263,6 +263,13 @@ def test_image_that_does_not_do_is_taken_back(demo: Cloud) -> None:
     ]
 
 
+@pytest.mark.parametrize(("before", "after"), [("2026.1", "2026.2"), ("2026.2", "2026.1")])
+def test_image_of_an_earlier_release_is_known(before: str, after: str) -> None:
+    change = rollout.Change("compute", Image("x", "old", before), Image("x", "new", after))
+    found = {one.release for one in (change.before, change.after) if rollout.is_older(change, one)}
+    assert found == {"2026.1"}
+
+
 def test_what_is_there_is_verified_before_an_upgrade(
     demo: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +365,7 @@ class ComputeNode:
         self.wanted = upgrade.Rollout(self.overcloud, _DOCUMENT, target, changes)
         monkeypatch.setattr(deploy, "prepare", lambda _of, _in, alone, **_: list(alone))
         monkeypatch.setattr(deploy, "execute", self.execute)
+        monkeypatch.setattr(lock, "held", lambda *_: contextlib.nullcontext())
         monkeypatch.setattr(emptying, "open_left", lambda _of: None)
         monkeypatch.setattr(emptying, "emptied", self.emptied)
 

@@ -7,6 +7,7 @@ import pytest
 
 from altostratus import scaleout, survey
 from altostratus.model import Hypervisor, Node, Share
+from altostratus.outages import Outage
 from tests.unit import fake_undercloud
 from tests.unit.fake_undercloud import FakeUndercloud
 
@@ -69,3 +70,16 @@ def test_what_others_use_is_counted_for_each_node(fake: FakeUndercloud) -> None:
     }
     assert others == {"undercloud-docker": 1024, "second-docker": 512}
     assert found["second-docker"].zone == "second"
+
+
+def test_node_is_down_when_nothing_of_it_is_heard(fake: FakeUndercloud) -> None:
+    connection = fake_undercloud.connect(fake)
+    server(fake, "demo-images", "second-docker")
+    of_node = [one for one in fake.services if one["host"].startswith("second")]
+    of_node[0]["state"] = "down"
+    assert list(scaleout.down_among(connection, [NODE])) == []
+    of_node[1] |= {"state": "down", "updated_at": "2026-01-01T00:00:09.000000"}
+    (found,) = scaleout.down_among(connection, [NODE])
+    assert found == Outage("second", "2026-01-01T00:00:09.000000", ("demo-images",))
+    silent = {one.name for one in survey.providers(connection) if one.silent_since}
+    assert silent == {"second-docker", "second-lxc"}

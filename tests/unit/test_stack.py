@@ -119,9 +119,9 @@ def test_protecting_running_servers_does_not_change_the_digest(
     made = golden.make_plan(quickstart, golden.empty_undercloud())
     secrets = golden.fixed_secrets(quickstart)
     inputs = stack.Inputs(quickstart, made.addresses, made.images, secrets, golden.TEMPLATES)
-    ids = {image.digest: "id" for image in made.images.values()}
-    free = stack.render(inputs, ids)
-    held = stack.render(inputs, {digest: "other" for digest in ids}, ["database"])
+    ids = stack.Ids({image.digest: "id" for image in made.images.values()}, {"control": "id"})
+    free = stack.render(inputs)
+    held = stack.render(inputs, ids, ["database"])
     assert free.digest == held.digest
     resources = held.environment["resource_registry"]["resources"]
     assert resources["database"]["lxc_server"] == {"restricted_actions": "replace"}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from altostratus import spec, status, usage
-from altostratus.observed import Observed
+from altostratus.model import Hypervisor
+from altostratus.observed import Observed, Provider
 from tests.unit import fake_undercloud, golden
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -54,10 +55,10 @@ def shown(seen: Observed = _SEEN, **changes: Any) -> str:
 
 _WELL = """\
 Overcloud demo: CREATE_COMPLETE
-INSTANCE  SERVICES  HYPERVISOR  STATE   ADDRESS        MEMORY           CPU   ACTIVE  CONFIGURED  LAST CONFIGURED
-database  mariadb   lxc         ACTIVE  192.168.24.20  310 of 2048 MiB  25 %  31 s    65 s        2026-11-25T12:01:05Z
-identity  keystone  docker      ACTIVE  192.168.24.21  -                -     31 s    65 s        2026-11-25T12:01:05Z
-images    glance    docker      ACTIVE  192.168.24.22  -                -     31 s    65 s        2026-11-25T12:01:05Z
+INSTANCE  SERVICES  HYPERVISOR  NODE  STATE   ADDRESS        MEMORY           CPU   ACTIVE  CONFIGURED  LAST CONFIGURED
+database  mariadb   lxc         -     ACTIVE  192.168.24.20  310 of 2048 MiB  25 %  31 s    65 s        2026-11-25T12:01:05Z
+identity  keystone  docker      -     ACTIVE  192.168.24.21  -                -     31 s    65 s        2026-11-25T12:01:05Z
+images    glance    docker      -     ACTIVE  192.168.24.22  -                -     31 s    65 s        2026-11-25T12:01:05Z
 SERVICE   INSTANCE  VERSION               API              URL
 mariadb   database  1:10.11.14-0+deb12u2  -                -
 keystone  identity  29.0.0                answers          https://192.168.24.21:5000/v3
@@ -81,6 +82,40 @@ def test_state_that_is_not_wanted_is_told() -> None:
     states = {one.name: one.state for one in status.describe(_DEMO, seen, facts()).instances}
     assert states == {"database": "SHUTOFF", "identity": "does not answer", "images": "missing"}
     assert "SHUTOFF, wanted ACTIVE" in shown(seen)
+
+
+def test_node_that_is_down_is_told_with_its_instances_and_the_way_out() -> None:
+    """One process that is silent is no node, and the undercloud's own node cannot be down."""
+    providers = (
+        provider("undercloud-lxc", silent_since="2026-11-25T13:00:00"),
+        provider("second-docker", silent_since="2026-11-25T13:00:00"),
+        provider("second-lxc", silent_since="2026-11-25T13:00:04"),
+        provider("third-docker"),
+        provider("third-lxc", silent_since="2026-11-25T13:00:00"),
+        provider("fourth-lxc", silent_since="2026-11-25T12:00:00"),
+    )
+    hosts = {"database": "third-lxc", "identity": "second-docker", "images": "undercloud-docker"}
+    servers = tuple(
+        dataclasses.replace(one, host=hosts[one.instance], answers=one.instance == "images")
+        for one in _SEEN.servers
+    )
+    seen = dataclasses.replace(_SEEN, providers=providers, servers=servers)
+    text = shown(seen)
+    assert (
+        "warning: the node second is down, last heard of at 2026-11-25T13:00:04; on it: identity;"
+        " bring it back: ./altostratus undercloud up; or have them elsewhere: ./altostratus"
+        " overcloud evacuate second FILE\n"
+    ) in text
+    assert "fourth is down, last heard of at 2026-11-25T12:00:00; no instance is on it\n" in text
+    assert "third is down" not in text and "undercloud is down" not in text
+    found = status.describe(_DEMO, seen, facts()).instances
+    assert [one.node for one in found] == ["third", "second", "undercloud"]
+
+
+def provider(name: str, silent_since: str | None = None) -> Provider:
+    """A compute process, which is silent or not."""
+    hypervisor = Hypervisor(name.rpartition("-")[2])
+    return Provider(name, hypervisor, 4096, 20, silent_since=silent_since)
 
 
 def test_instances_that_the_file_adds_or_leaves_out_are_told() -> None:
