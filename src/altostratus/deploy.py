@@ -312,12 +312,13 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     entries = metadata.overcloud_catalog(overcloud, assigned, deployment.secrets)
     url = plan.auth_url(overcloud, assigned)
     assert url is not None, "a catalogue needs a Keystone"
+    watch = heat.Watch(deployment.undercloud, overcloud.name)
     with administrator.connected(url, deployment.secrets) as admin:
 
         def letting_in() -> tuple[bool | None, str]:
             if cloud.serves(admin) and cloud.lets_in(admin):
                 return True, ""
-            return None, heat.progress(deployment.undercloud, overcloud.name)
+            return None, watch.progress()
 
         with _explained(deployment):
             cloud.wait("Keystone", letting_in, _IDENTITY_S, step=shown)

@@ -13,6 +13,7 @@ _SERVER = "OS::Nova::Server"
 _STACK_S = 2400
 _DELETE_S = 600
 _LOOKS = 5
+_GONE = "DELETE_COMPLETE"
 _HINT = "openstack --os-cloud undercloud stack failures list {}"
 
 Connection = openstack.connection.Connection
@@ -51,18 +52,40 @@ def wait(undercloud: Connection, name: str, step: log.Step) -> None:
     _refuse_failure(name, *_wait(undercloud, name, step))
 
 
-def progress(undercloud: Connection, name: str) -> str:
-    """What Heat is at with a stack, in words.
+class Watch:
+    """Looks at a stack time and again.
 
-    Raises :class:`errors.StackFailed` if it could not do it.
+    To say what it works on takes of Heat what it could work with: that is asked at every fifth look.
     """
-    found = find(undercloud, name)
-    if found is None:
-        raise errors.StackFailed(f"the stack {name} is gone")
-    if found.status.endswith("_IN_PROGRESS"):
-        return _waits_for(undercloud, name)
-    _refuse_failure(name, found.status, found.status_reason or "")
-    return f"the stack is {found.status}"
+
+    def __init__(self, undercloud: Connection, name: str) -> None:
+        self._undercloud, self._name = undercloud, name
+        self._looks, self._busy = itertools.count(), ""
+
+    def look(self) -> tuple[tuple[str, str] | None, str]:
+        """Its status and the reason for that when Heat is done with it, and before what it is at."""
+        found = find(self._undercloud, self._name)
+        if found is None:
+            return (_GONE, "it is gone"), ""
+        if not found.status.endswith("_IN_PROGRESS"):
+            return (found.status, found.status_reason or ""), ""
+        if next(self._looks) % _LOOKS == 0:
+            self._busy = _waits_for(self._undercloud, self._name)
+        return None, self._busy
+
+    def progress(self) -> str:
+        """What Heat is at with it, in words.
+
+        Raises :class:`errors.StackFailed` if it could not do it.
+        """
+        done, busy = self.look()
+        if done is None:
+            return busy
+        status, reason = done
+        if status == _GONE:
+            raise errors.StackFailed(f"the stack {self._name} is gone")
+        _refuse_failure(self._name, status, reason)
+        return f"the stack is {status}"
 
 
 def _refuse_failure(name: str, status: str, reason: str) -> None:
@@ -128,22 +151,10 @@ def software_deployments(undercloud: Connection) -> list[dict[str, Any]]:
 
 
 def _wait(undercloud: Connection, name: str, step: log.Step) -> tuple[str, str]:
-    looks, busy = itertools.count(), ""
-
-    def look() -> tuple[tuple[str, str] | None, str]:
-        nonlocal busy
-        found = find(undercloud, name)
-        if found is None:
-            return ("DELETE_COMPLETE", "it is gone"), ""
-        if found.status.endswith("_IN_PROGRESS"):
-            # To say what it works on takes of Heat what it could work with.
-            if next(looks) % _LOOKS == 0:
-                busy = _waits_for(undercloud, name)
-            return None, busy
-        return (found.status, found.status_reason or ""), ""
-
     hint = f"openstack --os-cloud undercloud stack resource list --nested-depth 3 {name}"
-    return cloud.wait(f"the stack {name}", look, _STACK_S, step=step, hint=hint)
+    return cloud.wait(
+        f"the stack {name}", Watch(undercloud, name).look, _STACK_S, step=step, hint=hint
+    )
 
 
 def _waits_for(undercloud: Connection, name: str) -> str:
@@ -159,7 +170,7 @@ def _waits_for(undercloud: Connection, name: str) -> str:
 def _gone(undercloud: Connection, found: Any) -> tuple[str | None, str]:
     # By its id: a stack that was deleted is found by it, and says so.
     now = cloud.or_none(lambda: undercloud.orchestration.get_stack(found.id, resolve_outputs=False))
-    if now is None or now.status == "DELETE_COMPLETE":
+    if now is None or now.status == _GONE:
         return "gone", ""
     if now.status == "DELETE_FAILED":
         return now.status_reason or now.status, ""

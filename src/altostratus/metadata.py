@@ -88,37 +88,9 @@ def undercloud(wanted: Undercloud, secrets: Secrets) -> Tree:
     """The metadata of an undercloud's one instance."""
     host = str(wanted.control.address)
     names = services.undercloud_names(wanted.hypervisors or ())
-    everywhere = dict.fromkeys(names, _LOOPBACK)
     public_urls = endpoints.public_urls([(names, {CONTROL: host})])
-    internal_urls = endpoints.internal_urls(everywhere, scheme="http")
-    cloud = sections.Cloud(
-        secrets=secrets,
-        instance=wanted.name,
-        host=host,
-        database_host=_LOOPBACK,
-        messaging_host=_LOOPBACK,
-        # Others than itself reach it at its front alone.
-        bind=_LOOPBACK,
-        auth_url=internal_urls["keystone"],
-        internal_hosts=everywhere,
-        public_urls=public_urls,
-        services=names,
-        front=(host,),
-        cache_hosts=(_LOOPBACK,),
-    )
-    tree = sections.make(cloud, names)
-    # All passwords in it are long and random: to hash them slowly protects nothing, and takes a
-    # third of a second of a processor at each login.
-    tree["keystone"]["password_hash_rounds"] = _LEAST_ROUNDS
-    # Our stacks name what they are made from by ids, which are never given twice.
-    tree["heat"]["remembers"] = True
-    tree[services.CACHE]["bind"] = _LOOPBACK
-    tree["registry"]["bind"] = EVERYWHERE
-    # Instances have no screens.
-    screens = dict(services.get("nova").further_ports)
-    tree["haproxy"]["services"] = [
-        one for one in tree["haproxy"]["services"] if one["name"] not in screens
-    ]
+    internal_urls = endpoints.internal_urls(dict.fromkeys(names, _LOOPBACK), scheme="http")
+    tree = _undercloud_sections(wanted, secrets, public_urls, internal_urls["keystone"])
     tree["nova"] |= _undercloud_nova(wanted)
     tree["neutron"] |= _undercloud_neutron(wanted, secrets)
     tree["network"] = {
@@ -358,6 +330,46 @@ def _undercloud_neutron(wanted: Undercloud, secrets: Secrets) -> Tree:
         "metadata_secret": secrets["metadata_secret"],
         "nova_metadata_host": _LOOPBACK,
     }
+
+
+def _undercloud_sections(
+    wanted: Undercloud,
+    secrets: Secrets,
+    public_urls: collections.abc.Mapping[str, str],
+    auth_url: str,
+) -> Tree:
+    """The services' sections, as they are where all of them speak over the loopback interface."""
+    host = str(wanted.control.address)
+    names = services.undercloud_names(wanted.hypervisors or ())
+    cloud = sections.Cloud(
+        secrets=secrets,
+        instance=wanted.name,
+        host=host,
+        database_host=_LOOPBACK,
+        messaging_host=_LOOPBACK,
+        # Others than itself reach it at its front alone.
+        bind=_LOOPBACK,
+        auth_url=auth_url,
+        internal_hosts=dict.fromkeys(names, _LOOPBACK),
+        public_urls=public_urls,
+        services=names,
+        front=(host,),
+        cache_hosts=(_LOOPBACK,),
+    )
+    tree = sections.make(cloud, names)
+    # All passwords in it are long and random: to hash them slowly protects nothing, and takes a
+    # third of a second of a processor at each login.
+    tree["keystone"]["password_hash_rounds"] = _LEAST_ROUNDS
+    # Our stacks name nothing by a name that something else could get.
+    tree["heat"]["remembers"] = True
+    tree[services.CACHE]["bind"] = _LOOPBACK
+    tree["registry"]["bind"] = EVERYWHERE
+    # Instances have no screens.
+    screens = dict(services.get("nova").further_ports)
+    tree["haproxy"]["services"] = [
+        one for one in tree["haproxy"]["services"] if one["name"] not in screens
+    ]
+    return tree
 
 
 def _undercloud_nova(wanted: Undercloud) -> Tree:

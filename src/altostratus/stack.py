@@ -57,8 +57,8 @@ class Ids:
     Nothing is made from them: a plan knows none.
     """
 
-    images: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
-    networks: collections.abc.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    images: collections.abc.Mapping[str, str]
+    networks: collections.abc.Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,9 +81,9 @@ def render(
     """The request for a stack.
 
     ``irreplaceable`` are the instances whose server Heat must not replace: those that run and hold
-    state. ``history`` is kept with the stack, and is nothing that it is made from.
+    state. ``history`` is kept with the stack, and is nothing that it is made from. Without ``ids`` it
+    can be compared, and not be asked for.
     """
-    ids = ids or Ids()
     overcloud = inputs.overcloud
     instances = {found.name: _describe(inputs, found) for found in overcloud.instances}
     template = _template(inputs, instances)
@@ -102,9 +102,9 @@ def render(
         parameters={
             # As text: Heat encrypts hidden parameters, and can encrypt nothing else.
             _SECRETS: json.dumps(dict(inputs.secrets)),
-            _IMAGE_IDS: {digest: ids.images.get(digest, "") for digest in digests},
+            _IMAGE_IDS: {digest: ids.images[digest] if ids else "" for digest in digests},
             stackports.NETWORK_IDS: {
-                name: ids.networks.get(name, "") for name in _networks(overcloud)
+                name: ids.networks[name] if ids else "" for name in _networks(overcloud)
             },
             _KEY_NAME: keypair(overcloud.name),
         },

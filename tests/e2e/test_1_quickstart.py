@@ -86,9 +86,11 @@ def test_placement_of_each_instance_is_explained(instance: str) -> None:
     assert "out of reach" not in told["scheduler"]
 
 
-def test_placement_is_explained_in_words() -> None:
-    said = clouds.altostratus("overcloud", "why", "database").stdout
-    assert "\nIt runs on undercloud-lxc because no other compute process takes it\n" in said
+@pytest.mark.parametrize("instance", INSTANCES)
+def test_placement_of_each_instance_is_explained_in_words(instance: str) -> None:
+    said = clouds.altostratus("overcloud", "why", instance).stdout
+    host = f"undercloud-{INSTANCES[instance][1]}"
+    assert f"\nIt runs on {host} because no other compute process takes it\n" in said
 
 
 def test_status_shows_what_each_instance_uses_and_when_it_was_configured() -> None:

@@ -24,15 +24,15 @@ INSTANCES = {
     "heat": "orchestration",
 }
 LONGEST_PAUSE_S = 60
-# Most of it in no time, the rest to the last block, and whatever becomes free from then on.
+# Full to the last block, with more to copy than what becomes free by itself.
 FILL = """
+mariadb -e 'CREATE TABLE keystone.filler SELECT RANDOM_BYTES(1024) AS content FROM seq_1_to_16384'
 free=$(($(stat --file-system --format '%f * %S' /mnt/state) - 64 * 1024 * 1024))
 fallocate --length "$free" /mnt/state/filled
-fill='dd if=/dev/zero of=/mnt/state/filled bs=4K oflag=append conv=notrunc 2>/dev/null'
-sh -c "$fill" || sync
-systemd-run --quiet --unit fill sh -c "while sleep 0.2; do $fill; done"
+dd if=/dev/zero of=/mnt/state/filled bs=64K oflag=append conv=notrunc 2>/dev/null || true
+sync
 """
-EMPTY = "systemctl stop fill; rm /mnt/state/filled"
+EMPTY = "rm /mnt/state/filled && mariadb -e 'DROP TABLE keystone.filler'"
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def before(folder: pathlib.Path) -> str:
     """The file of the release before, which is deployed first."""
     file = str(folder / f"{BEFORE}.yaml")
-    clouds.altostratus("overcloud", "delete")
-    clouds.altostratus("devtest", file, timeout_s=clouds.DEPLOY_S)
+    clouds.have_deployed(file)
     return file
 
 

@@ -141,7 +141,8 @@ class FakeUndercloud:
         self.digests = digests
 
     def networks(self) -> list[Any]:
-        return [types.SimpleNamespace(name="control", id="an-id")]
+        names = ("control", "demo-internal_api")
+        return [types.SimpleNamespace(name=name, id="an-id") for name in names]
 
     def find_stack(self, name: str, **_: bool) -> Any:
         if name not in self.stacks:

@@ -131,7 +131,10 @@ def test_another_hypervisor_is_one_entry_and_one_template() -> None:
     wanted, secrets = golden.fixed_images(overcloud), golden.fixed_secrets(overcloud)
     made = plan.make(overcloud, observed, wanted, secrets, templates)
     assert "altostratus-mariadb-fake" in plan.to_text(made)
-    ids = stack.Ids({image.digest: "id" for image in wanted.values()})
+    ids = stack.Ids(
+        {image.digest: "id" for image in wanted.values()},
+        dict.fromkeys(("control", "internal_api"), "id"),
+    )
     inputs = stack.Inputs(overcloud, made.addresses, wanted, secrets, templates)
     request = stack.render(inputs, ids, ["identity"])
     assert request.environment["resource_registry"]["resources"] == {

@@ -119,7 +119,10 @@ def test_protecting_running_servers_does_not_change_the_digest(
     made = golden.make_plan(quickstart, golden.empty_undercloud())
     secrets = golden.fixed_secrets(quickstart)
     inputs = stack.Inputs(quickstart, made.addresses, made.images, secrets, golden.TEMPLATES)
-    ids = stack.Ids({image.digest: "id" for image in made.images.values()}, {"control": "id"})
+    ids = stack.Ids(
+        {image.digest: "id" for image in made.images.values()},
+        dict.fromkeys(("control", "internal_api"), "id"),
+    )
     free = stack.render(inputs)
     held = stack.render(inputs, ids, ["database"])
     assert free.digest == held.digest
