@@ -6,12 +6,12 @@ import subprocess
 import pytest
 
 CHOSEN = (
-    *("isolated", "renewal", "combined", "kvm", "compute", "migration", "tempest"),
+    *("isolated", "renewal", "combined", "kvm", "compute", "tempest"),
     *("upgrade", "undone", "killed", "repair", "faults", "failure"),
     *("drivers", "isolation", "documents"),
 )
 # Those that a run has only if it is asked for them by name, or for all.
-NAMED = ("release", "nodes", "baremetal")
+NAMED = ("release", "migration", "nodes", "baremetal")
 GROUPS = (*CHOSEN, *NAMED)
 ALL = "all"
 
