@@ -11,7 +11,7 @@ CHOSEN = (
     *("drivers", "isolation", "documents"),
 )
 # Those that a run has only if it is asked for them by name, or for all.
-NAMED = ("release", "nodes", "baremetal")
+NAMED = ("release", "migration", "nodes", "baremetal")
 GROUPS = (*CHOSEN, *NAMED)
 ALL = "all"
 

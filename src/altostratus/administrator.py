@@ -13,6 +13,8 @@ import openstack.exceptions
 from altostratus import certificates, cloud, log, observed, sections
 
 _TIMEOUT_S = 10
+# Nova's numbers for a machine that is there: it runs, or was paused.
+_RUNNING, _PAUSED = 1, 3
 
 Connection = openstack.connection.Connection
 _Deployed = collections.abc.Mapping[str, observed.Deployed]
@@ -63,6 +65,11 @@ def connected(
         )
 
 
+def runs(server: Any) -> bool:
+    """Whether a machine of an overcloud would lose what it is at if its compute node stopped."""
+    return server.status == "MIGRATING" or server.power_state in (_RUNNING, _PAUSED)
+
+
 def _public_endpoints(overcloud: Connection) -> dict[str, str] | None:
     try:
         identity_api: Any = overcloud.identity
@@ -82,8 +89,9 @@ def _machines(overcloud: Connection, deployed: _Deployed) -> dict[str, tuple[str
         return {}
     found: dict[str, tuple[str, ...]] = {}
     try:
-        for server in overcloud.compute.servers(all_projects=True, status="ACTIVE"):
-            found[server.compute_host] = (*found.get(server.compute_host, ()), server.name)
+        for server in overcloud.compute.servers(all_projects=True):
+            if runs(server):
+                found[server.compute_host] = (*found.get(server.compute_host, ()), server.name)
     except (openstack.exceptions.SDKException, keystoneauth1.exceptions.ClientException) as exc:
         log.debug(f"the overcloud's Nova: {exc}")
     return found

@@ -26,6 +26,8 @@ _INSTANCE = "certificate_"
 _AUTHORITY_DAYS = 3650
 _INSTANCE_DAYS = 365
 _RENEW_DAYS = 30
+# X.509 allows a common name no more characters.
+_LONGEST_NAME = 64
 # Clocks differ: what is made now is good a little earlier, too.
 _SKEW = datetime.timedelta(hours=1)
 
@@ -54,6 +56,11 @@ def of(instance: str) -> str:
 def host_name(cloud: str, instance: str) -> str:
     """The name in an instance's certificate: no name service knows it, but HAProxy checks it."""
     return f"{instance}.{cloud}"
+
+
+def common_name(cloud: str, instance: str) -> str:
+    """What an instance's certificate calls it, where who asks is known by that and no address."""
+    return host_name(cloud, instance)[:_LONGEST_NAME]
 
 
 def renewed(
@@ -220,7 +227,7 @@ def _new(
     ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         # At most 64 characters; whoever checks a name looks at the other names.
-        _builder(_name(name[:64]), authority.subject, key.public_key(), now, until)
+        _builder(_name(name[:_LONGEST_NAME]), authority.subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         # Were it critical, QEMU would want a usage that is not for elliptic curves.
         .add_extension(_usage(signs_certificates=False), critical=False)

@@ -70,7 +70,7 @@ def check_stopped(
             ("instances", change.instance),
             f"{change.instance!r} would be rebuilt, and machines that run there would stop:"
             f" {', '.join(observed.carries(change.instance))}",
-            "move or stop them; './altostratus overcloud upgrade FILE' leaves this instance as it is",
+            "stop them, or have them moved where there is room: ./altostratus overcloud upgrade FILE",
         )
         for change in changes
         if change.action is Action.REBUILD and observed.carries(change.instance)

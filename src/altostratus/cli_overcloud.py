@@ -156,7 +156,7 @@ _stopping = click.option(
     "stopping",
     metavar="INSTANCE",
     multiple=True,
-    help="Change this compute node though machines run on it; may be repeated.",
+    help="Change this compute node though machines on it cannot move away; may be repeated.",
 )
 
 
@@ -174,14 +174,14 @@ def overcloud_upgrade(
     finish: bool,
 ) -> None:
     """Bring today's images to the instances, one after the other; each is verified."""
-    from altostratus import rollout, schemas, upgrade
+    from altostratus import schemas, upgrade
 
     if finish:
         finished = upgrade.finish(*cli_file.load(file, hypervisor), only)
         click.echo(schemas.to_text(finished), nl=False)
         return
     wanted = upgrade.prepare_upgrade(*cli_file.load(file, hypervisor), only, stopping)
-    click.echo(rollout.to_text(wanted.overcloud, wanted.changes, wanted.carrying), nl=False)
+    click.echo(upgrade.to_text(wanted), nl=False)
     upgrade.verify_before(wanted)
     upgrade.execute(wanted)
 
@@ -207,12 +207,12 @@ def overcloud_rollback(
     accept_loss: tuple[str, ...],
 ) -> None:
     """Take the instances back to the images that they had before, one after the other."""
-    from altostratus import rollout, upgrade
+    from altostratus import upgrade
 
     wanted = upgrade.prepare_rollback(
         *cli_file.load(file, hypervisor), only, to, accept_loss, stopping
     )
-    click.echo(rollout.to_text(wanted.overcloud, wanted.changes, wanted.carrying), nl=False)
+    click.echo(upgrade.to_text(wanted), nl=False)
     upgrade.execute(wanted)
 
 

@@ -3,6 +3,7 @@
 Error                a failure that was foreseen: one message, one hint, exit status 1
 ├── FindingsError    mistakes in a deployment file or obstacles to it, all at once: exit status 3
 ├── Held             somebody else changes the overcloud at this moment
+├── NotMoved         a machine of an overcloud could not be moved to another compute node
 ├── StackFailed      Heat could not carry out a stack; names the resource that failed
 ├── StalePlan        the undercloud is no longer what a kept plan was made from
 ├── UpgradeFailed    an instance did not do with another image; says what is on which
@@ -76,6 +77,10 @@ class FindingsError(Error):
 
 class Held(Error):
     """Somebody else changes the overcloud at this moment."""
+
+
+class NotMoved(Error):
+    """A machine could not be moved to another compute node."""
 
 
 class StackFailed(Error):

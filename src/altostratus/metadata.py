@@ -150,6 +150,7 @@ def instance(
             if services.CACHE in one.services
         ),
         consoles_url=endpoints.consoles_url(_placed(overcloud, addresses)),
+        compute_nodes=_compute_nodes(overcloud),
         is_machine=not hypervisors.entry(wanted.hypervisor).has_share,
     )
     tree = sections.make(cloud, wanted.services)
@@ -203,6 +204,15 @@ def _shown(overcloud: Overcloud) -> dict[str, str]:
         for one in overcloud.instances
         for service in one.services
     }
+
+
+def _compute_nodes(overcloud: Overcloud) -> tuple[str, ...]:
+    """The names in the certificates of the instances that run machines."""
+    return tuple(
+        certificates.common_name(overcloud.name, one.name)
+        for one in overcloud.instances
+        if services.COMPUTE in one.services
+    )
 
 
 def _placed(overcloud: Overcloud, addresses: Addresses) -> endpoints.Placed:

@@ -15,7 +15,7 @@ Connection = openstack.connection.Connection
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ResourceProvider:
-    """A compute process's share of memory and disk, what all use of it, and its traits."""
+    """A compute process's share of a node, what all use of it, and its traits."""
 
     id: str
     name: str
@@ -23,6 +23,8 @@ class ResourceProvider:
     disk_gib: int = 0
     used_memory_mib: int = 0
     used_disk_gib: int = 0
+    vcpus: int = 0
+    used_vcpus: int = 0
     traits: frozenset[str] = frozenset()
 
 
@@ -39,6 +41,8 @@ def providers(undercloud: Connection) -> collections.abc.Iterator[ResourceProvid
             disk_gib=_usable(inventory, "DISK_GB"),
             used_memory_mib=usages.get("MEMORY_MB", 0),
             used_disk_gib=usages.get("DISK_GB", 0),
+            vcpus=_usable(inventory, "VCPU"),
+            used_vcpus=usages.get("VCPU", 0),
             traits=frozenset(_get(undercloud, f"{path}/traits")["traits"]),
         )
 

@@ -6,7 +6,8 @@ One instance after another changes, those first that others need; on the way bac
 import collections.abc
 import dataclasses
 
-from altostratus import changes, errors, releases, stack, table
+from altostratus import changes, departures, errors, releases, stack, table
+from altostratus.departures import Departures
 from altostratus.history import Entry
 from altostratus.model import Image, Overcloud
 from altostratus.observed import Observed
@@ -89,24 +90,23 @@ def refuse_older(found: collections.abc.Iterable[Change]) -> None:
             )
 
 
-def carrying(
-    found: collections.abc.Iterable[Change],
-    observed: Observed,
-    stopping: collections.abc.Collection[str],
-) -> dict[str, tuple[str, ...]]:
-    """The machines that would stop with these changes, but for those of ``stopping`` instances.
-
-    Raises :class:`errors.Error` if that names an instance that there is not.
-    """
+def refuse_unknown(stopping: collections.abc.Iterable[str], observed: Observed) -> None:
+    """Raise :class:`errors.Error` if ``stopping`` names an instance that there is not."""
     names = [server.instance for server in observed.servers]
     for name in stopping:
         if name not in names:
             raise errors.Error(*errors.unknown("instance", name, names))
+
+
+def carrying(found: collections.abc.Iterable[Change], observed: Observed) -> Machines:
+    """The machines that would stop with these changes."""
     there = {change.instance: observed.carries(change.instance) for change in found}
-    return {name: machines for name, machines in there.items() if machines and name not in stopping}
+    return {name: machines for name, machines in there.items() if machines}
 
 
-def without(found: collections.abc.Iterable[Change], names: Machines) -> tuple[Change, ...]:
+def without(
+    found: collections.abc.Iterable[Change], names: collections.abc.Container[str]
+) -> tuple[Change, ...]:
     """The changes but for those of these instances."""
     return tuple(change for change in found if change.instance not in names)
 
@@ -123,17 +123,18 @@ def kept_for_rollback(entries: collections.abc.Sequence[Entry]) -> frozenset[str
 
 
 def to_text(
-    overcloud: Overcloud, found: collections.abc.Sequence[Change], carrying: Machines
+    overcloud: Overcloud,
+    found: collections.abc.Sequence[Change],
+    leaving: Departures,
+    stopping: collections.abc.Container[str] = (),
 ) -> str:
-    """The changes for people, and which instances stay as they are for the machines on them."""
-    if not found and not carrying:
+    """The changes for people, and what becomes of the machines on compute nodes."""
+    if not found and not leaving:
         return f"Nothing to do: the instances of {overcloud.name} have these images\n"
-    left = [
-        f"{name} stays as it is: machines run there ({', '.join(machines)}); to have them stop while"
-        f" it changes: --stop-machines {name}\n"
-        for name, machines in carrying.items()
+    told = [
+        departures.to_text(name, one, may_stop=name in stopping) for name, one in leaving.items()
     ]
-    return "".join((_changes_text(overcloud, found), *left))
+    return "".join((_changes_text(overcloud, found), *told))
 
 
 def _changes_text(overcloud: Overcloud, found: collections.abc.Sequence[Change]) -> str:
@@ -158,6 +159,15 @@ def said_of(
         *(f"{change.instance}: changed" for change in found[:place]),
         f"{failed.instance}: failed, and {back}",
         *(f"{change.instance}: not changed" for change in found[place + 1 :]),
+    )
+
+
+def said_before(found: collections.abc.Sequence[Change], kept: Change) -> tuple[str, ...]:
+    """What is on which image where a change was not begun, in words."""
+    place = found.index(kept)
+    return (
+        *(f"{change.instance}: changed" for change in found[:place]),
+        *(f"{change.instance}: not changed" for change in found[place:]),
     )
 
 

@@ -7,6 +7,7 @@ import base64
 import collections.abc
 import dataclasses
 import hashlib
+import uuid
 from typing import Any
 
 from altostratus import certificates, services
@@ -25,7 +26,7 @@ PROVIDER_BRIDGE = "br-ex"
 # Works on every machine: no kernel has to have Open vSwitch's module.
 _DATAPATH = "netdev"
 _TENANT_NETWORKS = "vxlan"
-_COMPUTE = "nova-compute"
+_COMPUTE = services.COMPUTE
 # Where the element instance-tls has the cloud's authorities, and Debian those of its own.
 AUTHORITY = "/etc/ssl/instance/authority.pem"
 _NO_AUTHORITY = "/etc/ssl/certs/ca-certificates.crt"
@@ -38,7 +39,8 @@ class Cloud:
     ``host`` is its own address for the others, ``addresses`` are all that it has. ``shown`` is
     what the certificate of each service's instance names: where it is empty, services speak in
     clear to one another. ``front`` are the addresses at which the cloud's front answers,
-    ``consoles_url`` is where machines' screens are shown. ``is_machine`` says that the instance is a
+    ``consoles_url`` is where machines' screens are shown. ``compute_nodes`` are the names in the
+    certificates of those instances between which machines move. ``is_machine`` says that the instance is a
     whole machine: whether it can virtualise, it finds out itself.
     """
 
@@ -57,6 +59,7 @@ class Cloud:
     front: tuple[str, ...] = ()
     cache_hosts: tuple[str, ...] = ()
     consoles_url: str | None = None
+    compute_nodes: tuple[str, ...] = ()
     is_machine: bool = False
 
 
@@ -218,6 +221,7 @@ def _compute_node(cloud: Cloud) -> dict[str, Tree]:
         "transport_url": _transport_url(cloud, _COMPUTE, "nova"),
         "my_ip": cloud.host,
         "compute": {"qemu": _compute_process(cloud)},
+        "migration": _migration(cloud),
     }
     agents = {
         "host": cloud.instance,
@@ -243,6 +247,17 @@ def _compute_process(cloud: Cloud) -> Tree:
         "state_path": "/mnt/state/nova",
         # Empty: where the key is absent, the node may have been described in old ones.
         "virt_type": "" if cloud.is_machine else "qemu",
+    }
+
+
+def _migration(cloud: Cloud) -> Tree:
+    """Whom libvirt lets in, and by what it tells itself from others.
+
+    Containers see the machine that they are on, and two on one machine would be the same to it.
+    """
+    return {
+        "host_uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, cloud.host)),
+        "peers": [{"name": name} for name in cloud.compute_nodes],
     }
 
 

@@ -7,6 +7,7 @@ from altostratus.model import EXTERNAL, INTERNAL
 
 FRONT = "haproxy"
 CACHE = "memcached"
+COMPUTE = "nova-compute"
 CACHE_PORT = 11211
 MESSAGING_PORT = 5671
 _CONSOLES = "novncproxy"
@@ -31,6 +32,7 @@ class Service:
     ``path`` follows host and port in its endpoint. ``roles`` are what its
     user has in the project of services; ``is_client`` says that it has a user and no endpoint.
     ``vhosts`` are the virtual hosts of RabbitMQ that it uses, if not the one named like it.
+    ``peer_ports`` are open on the internal network to the other instances of the service alone.
     ``bridged_network`` is one on which its instance uses no address, but has a bridge for machines.
     ``is_repeatable`` says that several instances may run it, each by itself.
     ``keeps`` is what its state disk has that nothing else has, in words.
@@ -47,6 +49,7 @@ class Service:
     order: int
     needs: tuple[str, ...] = ()
     internal_ports: tuple[Port, ...] = ()
+    peer_ports: tuple[Port, ...] = ()
     public_port: int | None = None
     further_ports: tuple[tuple[str, int], ...] = ()
     endpoint_type: str | None = None
@@ -281,12 +284,14 @@ _SERVICES = (
         in_overcloud=True,
     ),
     Service(
-        name="nova-compute",
+        name=COMPUTE,
         package_name="nova",
         order=70,
         needs=("rabbitmq", "keystone", "glance", "placement", "nova", "neutron"),
         # Where the screens of machines are.
         internal_ports=(range(5900, 6000),),
+        # By which machines move: libvirt's port, and those of QEMU for memory and disks.
+        peer_ports=(16514, range(49152, 49216)),
         roles=("service", "admin"),
         secrets=("nova-compute_messaging_password", "nova-compute_password"),
         is_client=True,

@@ -208,9 +208,7 @@ def _instance(inputs: Inputs, instance: Instance, digest: str) -> Tree:
     """The resources of one instance: its ports, its server, its configuration."""
     resources: Tree = {}
     for name in instance.networks:
-        resources |= stackports.render(
-            inputs.overcloud, instance, name, inputs.addresses[instance.name][name], _ORIGIN
-        )
+        resources |= stackports.render(inputs.overcloud, instance, name, inputs.addresses, _ORIGIN)
     resources[instance.name] = {
         "type": CLASS,
         "properties": {

@@ -1,5 +1,6 @@
 """The ports of an overcloud's instances in its Heat stack, and what they let in."""
 
+import collections.abc
 from typing import Any
 
 from altostratus import services
@@ -11,6 +12,8 @@ NETWORK_IDS = "network_ids"
 _SSH_PORT = 22
 
 Tree = dict[str, Any]
+# By instance and network.
+Addresses = collections.abc.Mapping[str, collections.abc.Mapping[str, str]]
 
 
 def resource(instance: Instance, network: str) -> str:
@@ -18,12 +21,14 @@ def resource(instance: Instance, network: str) -> str:
     return f"{instance.name}_{network}_port"
 
 
-def render(overcloud: Overcloud, instance: Instance, name: str, address: str, origin: str) -> Tree:
+def render(
+    overcloud: Overcloud, instance: Instance, name: str, addresses: Addresses, origin: str
+) -> Tree:
     """A port and the security group that lets in what its network may reach.
 
     ``name`` is the network's, ``origin`` the resource that both come after.
     """
-    title = f"{overcloud.name}-{instance.name}-{name}"
+    title, address = f"{overcloud.name}-{instance.name}-{name}", addresses[instance.name][name]
     if name == services.bridged_network(instance.services):
         return {resource(instance, name): _bridge_port(title, name, address, origin)}
     group = f"{instance.name}_{name}_access"
@@ -31,7 +36,7 @@ def render(overcloud: Overcloud, instance: Instance, name: str, address: str, or
         group: {
             "type": "OS::Neutron::SecurityGroup",
             "depends_on": [origin],
-            "properties": {"name": title, "rules": _rules(overcloud, instance, name)},
+            "properties": {"name": title, "rules": _rules(overcloud, instance, name, addresses)},
         },
         resource(instance, name): {
             "type": "OS::Neutron::Port",
@@ -63,7 +68,7 @@ def _bridge_port(title: str, name: str, address: str, origin: str) -> Tree:
     }
 
 
-def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
+def _rules(overcloud: Overcloud, instance: Instance, name: str, addresses: Addresses) -> list[Tree]:
     is_public = name in services.public_networks(instance.networks)
     ports: list[services.Port] = [*_public_ports(overcloud, instance)] if is_public else []
     if name == CONTROL:
@@ -71,7 +76,21 @@ def _rules(overcloud: Overcloud, instance: Instance, name: str) -> list[Tree]:
     cidr = str(overcloud.network(name).cidr)
     if name == INTERNAL:
         ports = [port for service in instance.services for port in services.get(service).ports]
-    return [_rule(port, cidr) for port in ports] + [{"protocol": "icmp", "remote_ip_prefix": cidr}]
+    rules = [_rule(port, cidr) for port in ports]
+    if name == INTERNAL:
+        rules += _peer_rules(overcloud, instance, addresses)
+    return [*rules, {"protocol": "icmp", "remote_ip_prefix": cidr}]
+
+
+def _peer_rules(overcloud: Overcloud, instance: Instance, addresses: Addresses) -> list[Tree]:
+    """What the other instances of a service may reach: Neutron lets none take another's address."""
+    return [
+        _rule(port, f"{addresses[other.name][INTERNAL]}/32")
+        for service in instance.services
+        for port in services.get(service).peer_ports
+        for other in overcloud.instances
+        if service in other.services and other.name != instance.name
+    ]
 
 
 def _public_ports(overcloud: Overcloud, instance: Instance) -> list[int]:

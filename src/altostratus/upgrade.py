@@ -8,7 +8,9 @@ import collections.abc
 import dataclasses
 
 from altostratus import (
+    departures,
     deploy,
+    emptying,
     errors,
     imagespec,
     lock,
@@ -16,9 +18,11 @@ from altostratus import (
     plan,
     rollout,
     schemas,
+    services,
     survey,
     verify,
 )
+from altostratus.departures import Departures
 from altostratus.deployment import Deployment
 from altostratus.model import Image, Overcloud
 from altostratus.rollout import Change
@@ -32,8 +36,8 @@ class Rollout:
     """Changes of images, and the plan that an overcloud has with all of them.
 
     ``moved`` are the schemas that new software will change, ``lost`` the copies of databases that
-    come back with an image of before, ``carrying`` the machines that keep their compute node from
-    changing, by instance.
+    come back with an image of before, ``leaving`` what becomes of machines on compute nodes, and
+    ``stopping`` the nodes that change though not all of them have another place.
     """
 
     overcloud: Overcloud
@@ -44,7 +48,8 @@ class Rollout:
     lost: collections.abc.Mapping[str, tuple[schemas.Copy, ...]] = dataclasses.field(
         default_factory=dict
     )
-    carrying: rollout.Machines = dataclasses.field(default_factory=dict)
+    leaving: Departures = dataclasses.field(default_factory=dict)
+    stopping: collections.abc.Collection[str] = ()
 
     @property
     def instances(self) -> schemas.Instances:
@@ -60,8 +65,8 @@ def prepare_upgrade(
 ) -> Rollout:
     """Find which instances have other images than today's; changes nothing.
 
-    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises
-    :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
+    Compute nodes whose machines have no other place are left out, but for those in ``stopping``.
+    Raises :class:`errors.Error` if the overcloud is not there, or new software comes to a schema
     whose last upgrade is not finished.
     """
     target = _target(overcloud, document)
@@ -69,10 +74,10 @@ def prepare_upgrade(
     before = rollout.running(target.observed, wanted)
     found = rollout.differing(overcloud, before, wanted, only)
     rollout.refuse_older(found)
-    carrying = rollout.carrying(found, target.observed, stopping)
-    found = rollout.without(found, carrying)
+    leaving = _leaving(target, found, stopping)
+    found = rollout.without(found, departures.staying(leaving, stopping))
     moved = _moved(overcloud, target, found)
-    return Rollout(overcloud, document, target, found, moved, carrying=carrying)
+    return Rollout(overcloud, document, target, found, moved, leaving=leaving, stopping=stopping)
 
 
 def prepare_rollback(
@@ -85,21 +90,28 @@ def prepare_rollback(
 ) -> Rollout:
     """Find which instances had other images before, or at a moment; changes nothing.
 
-    Compute nodes with machines that run are left out, but for those in ``stopping``. Raises
-    :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
+    Compute nodes whose machines have no other place are left out, but for those in ``stopping``.
+    Raises :class:`errors.Error` if the overcloud is not there, an image no longer is, or data
     would be lost of instances that are not ``accepted``.
     """
     target = _target(overcloud, document)
     before = rollout.running(target.observed, target.plan.images)
     entries = survey.deployments(target.undercloud, overcloud.name)
     after = rollout.earlier(entries, before, when)
-    found = rollout.differing(overcloud, before, after, only)
-    carrying = rollout.carrying(found, target.observed, stopping)
-    found = rollout.without(found, carrying)
+    found = rollout.differing(overcloud, before, after, only)[::-1]
+    leaving = _leaving(target, found, stopping)
+    found = rollout.without(found, departures.staying(leaving, stopping))
     _refuse_missing(rollout.missing(found, target.observed))
     lost = _lost(schemas.Instances(overcloud, target.observed), found)
     _refuse_loss(lost, accepted)
-    return Rollout(overcloud, document, target, found[::-1], lost=lost, carrying=carrying)
+    return Rollout(
+        overcloud, document, target, found, lost=lost, leaving=leaving, stopping=stopping
+    )
+
+
+def to_text(wanted: Rollout) -> str:
+    """The changes for people, and what becomes of machines."""
+    return rollout.to_text(wanted.overcloud, wanted.changes, wanted.leaving, wanted.stopping)
 
 
 def verify_before(wanted: Rollout) -> None:
@@ -121,15 +133,20 @@ def verify_before(wanted: Rollout) -> None:
 def execute(wanted: Rollout) -> None:
     """Make the images, then carry out the changes in their order, up to the first that fails.
 
-    That instance gets back the image that it had. Raises :class:`errors.UpgradeFailed`, and
-    :class:`errors.Held` if somebody else changes the overcloud.
+    That instance gets back the image that it had. A compute node is empty of machines while it
+    changes. Raises :class:`errors.UpgradeFailed`, and :class:`errors.Held` if somebody else
+    changes the overcloud.
     """
     with lock.held(wanted.deployment.undercloud, wanted.overcloud.name):
         deploy.execute(_restricted(wanted))
+        if wanted.overcloud.instance_of(services.COMPUTE):
+            emptying.open_left(wanted.deployment)
         for change in wanted.changes:
             with log.step(f"change {change.instance}"):
-                _care_for_data(wanted, change)
-                _change(wanted, change)
+                if services.COMPUTE in wanted.overcloud.instance(change.instance).services:
+                    _change_emptied(wanted, change)
+                else:
+                    _change(wanted, change)
 
 
 def finish(
@@ -217,6 +234,21 @@ def _refuse_loss(
             )
 
 
+def _leaving(
+    target: Deployment, found: tuple[Change, ...], stopping: collections.abc.Collection[str]
+) -> dict[str, departures.Leaving]:
+    """What becomes of the machines on compute nodes that change, as far as can be told."""
+    rollout.refuse_unknown(stopping, target.observed)
+    carrying = rollout.carrying(found, target.observed)
+    # Where none runs, none comes from another node either.
+    if not carrying:
+        return {}
+    nodes = emptying.read(target)
+    leaving = departures.foresee(nodes, [change.instance for change in found], stopping)
+    unknown = {name: departures.unknown(there) for name, there in carrying.items()}
+    return leaving | {name: one for name, one in unknown.items() if name not in nodes}
+
+
 def _care_for_data(wanted: Rollout, change: Change) -> None:
     """Copy databases that new software will change, and put back those that old software had."""
     for schema in wanted.moved:
@@ -257,7 +289,22 @@ def _restricted(wanted: Rollout) -> Deployment:
     return dataclasses.replace(wanted.deployment, plan=made)
 
 
+def _change_emptied(wanted: Rollout, change: Change) -> None:
+    """Change a compute node when its machines are gone; where they cannot go, it stays."""
+    may_stop = change.instance in wanted.stopping
+    try:
+        with emptying.emptied(wanted.deployment, change.instance, may_stop=may_stop) as stuck:
+            if stuck is None:
+                _change(wanted, change)
+            else:
+                log.info(departures.to_text(change.instance, stuck, may_stop=False).strip())
+    except errors.NotMoved as exc:
+        message = "\n".join((exc.message, *rollout.said_before(wanted.changes, change)))
+        raise errors.UpgradeFailed(message, exc.hint) from exc
+
+
 def _change(wanted: Rollout, change: Change) -> None:
+    _care_for_data(wanted, change)
     try:
         _deploy_with(wanted, change, change.after)
     except (errors.StackFailed, errors.VerifyFailed) as exc:

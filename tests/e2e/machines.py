@@ -1,8 +1,11 @@
-"""Machines of an overcloud: booted behind a router, and reached at a floating address."""
+"""Machines of an overcloud: behind a router with a floating address, or on the provider network."""
 
 import collections.abc
+import contextlib
 import dataclasses
+import itertools
 import pathlib
+import re
 import subprocess
 import time
 from typing import Any
@@ -20,7 +23,7 @@ PROVIDER = "provider"
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Its server's id, the floating address that it is reached by, and the key for it."""
+    """Its server's id, the address that it is reached by, and the key for it."""
 
     server: str
     address: str
@@ -43,18 +46,38 @@ class Machine:
         """Another one after each boot; nothing where it is not reached."""
         return self.ssh("cat /proc/sys/kernel/random/boot_id")
 
+    def node(self) -> str:
+        """The instance that it runs on."""
+        return str(cloud.connect("overcloud").compute.get_server(self.server).compute_host)
+
 
 def boot(file: str, folder: pathlib.Path) -> Machine:
-    """Boot a machine in the overcloud of a file; its key is made in the folder."""
+    """Boot a machine behind a router in the overcloud of a file; its key is made in the folder."""
     connection = cloud.connect("overcloud")
-    external = provider_network(file)
-    reach.open(external)
-    outside = tempest.external_network(connection, external)
-    image = glance.load_file(connection, guest.build(), NAME, "raw")
-    key = folder / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-    server, address = _boot(connection, image, outside, key.with_suffix(".pub").read_text())
-    return Machine(server, address, key)
+    outside = _outside(connection, file)
+    key = _key(connection, folder)
+    network: Any = connection.network
+    inside = network.create_network(name=NAME)
+    subnet = network.create_subnet(
+        name=NAME, network_id=inside.id, ip_version=4, cidr=PRIVATE, dns_nameservers=[]
+    )
+    router = network.create_router(name=NAME, external_gateway_info={"network_id": outside})
+    network.add_interface_to_router(router, subnet_id=subnet.id)
+    server, port = _boot(connection, inside.id)
+    floating = network.create_ip(floating_network_id=outside, port_id=port.id)
+    return Machine(server, floating.floating_ip_address, key)
+
+
+def boot_outside(file: str, folder: pathlib.Path) -> Machine:
+    """Boot a machine on the provider network itself, which every compute node is on."""
+    connection = cloud.connect("overcloud")
+    network: Any = connection.network
+    outside = _outside(connection, file)
+    (subnet,) = network.subnets(network_id=outside)
+    network.update_subnet(subnet, is_dhcp_enabled=True)
+    key = _key(connection, folder)
+    server, port = _boot(connection, outside)
+    return Machine(server, port.fixed_ips[0]["ip_address"], key)
 
 
 def provider_network(file: str) -> Network:
@@ -64,25 +87,31 @@ def provider_network(file: str) -> Network:
     return found
 
 
-def _boot(
-    connection: openstack.connection.Connection, image: str, outside: str, public: str
-) -> tuple[str, str]:
+def _outside(connection: openstack.connection.Connection, file: str) -> str:
+    external = provider_network(file)
+    reach.open(external)
+    return tempest.external_network(connection, external)
+
+
+def _key(connection: openstack.connection.Connection, folder: pathlib.Path) -> pathlib.Path:
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    connection.compute.create_keypair(name=NAME, public_key=key.with_suffix(".pub").read_text())
+    return key
+
+
+def _boot(connection: openstack.connection.Connection, place: str) -> tuple[str, Any]:
+    """A server on a network: its id, and its port."""
     network: Any = connection.network
     compute = connection.compute
-    compute.create_keypair(name=NAME, public_key=public)
+    image = glance.load_file(connection, guest.build(), NAME, "raw")
     flavor = compute.create_flavor(name=NAME, ram=192, vcpus=1, disk=1)
-    inside = network.create_network(name=NAME)
-    subnet = network.create_subnet(
-        name=NAME, network_id=inside.id, ip_version=4, cidr=PRIVATE, dns_nameservers=[]
-    )
-    router = network.create_router(name=NAME, external_gateway_info={"network_id": outside})
-    network.add_interface_to_router(router, subnet_id=subnet.id)
     group = network.create_security_group(name=NAME)
     for protocol in ("icmp", "tcp"):
         network.create_security_group_rule(
             security_group_id=group.id, direction="ingress", protocol=protocol
         )
-    port = network.create_port(network_id=inside.id, name=NAME, security_group_ids=[group.id])
+    port = network.create_port(network_id=place, name=NAME, security_group_ids=[group.id])
     server = compute.create_server(
         name=NAME,
         image_id=image,
@@ -91,8 +120,26 @@ def _boot(
         networks=[{"port": port.id}],
     )
     compute.wait_for_server(server, wait=BOOT_S)
-    floating = network.create_ip(floating_network_id=outside, port_id=port.id)
-    return server.id, floating.floating_ip_address
+    return server.id, port
+
+
+@contextlib.contextmanager
+def pinged(
+    address: str, file: pathlib.Path
+) -> collections.abc.Iterator[collections.abc.Callable[[], float]]:
+    """Ping an address all the while; gives the longest time in seconds that it was silent for."""
+    command = ["ping", "-D", "-n", "-i", "0.2", "-W", "1", address]
+    with file.open("w") as output, subprocess.Popen(command, stdout=output) as ping:
+        try:
+            yield lambda: _longest_silence_s(file)
+        finally:
+            ping.terminate()
+
+
+def _longest_silence_s(file: pathlib.Path) -> float:
+    """Between two answers: what comes after the last one is not over."""
+    times = [float(found) for found in re.findall(r"\[([\d.]+)\] .* time=", file.read_text())]
+    return max(later - before for before, later in itertools.pairwise(times))
 
 
 def remove() -> None:
@@ -108,9 +155,10 @@ def remove() -> None:
         network.delete_ip(floating)
     network.delete_port(port)
     subnet, router = network.find_subnet(NAME), network.find_router(NAME)
-    network.remove_interface_from_router(router, subnet_id=subnet.id)
-    network.delete_router(router)
-    network.delete_network(network.find_network(NAME))
+    if router:
+        network.remove_interface_from_router(router, subnet_id=subnet.id)
+        network.delete_router(router)
+        network.delete_network(network.find_network(NAME))
     network.delete_security_group(network.find_security_group(NAME))
     compute.delete_flavor(compute.find_flavor(NAME))
     compute.delete_keypair(NAME)

@@ -16,6 +16,7 @@ _LAYERS = (
     {"cli"},
     {"cli_file", "cli_image", "cli_node", "cli_overcloud", "cli_undercloud", "virtualization"},
     {"upgrade"},
+    {"emptying"},
     {
         "deploy",
         "undercloud",
@@ -39,6 +40,7 @@ _LAYERS = (
         "baremetal",
         "administrator",
         "baseline",
+        "computenodes",
         "metalnode",
         "metalproviders",
         "provision",
@@ -58,7 +60,7 @@ _LAYERS = (
     },
     {"why"},
     {"history", "keptplan", "moves", "rollout"},
-    {"check", "plan", "obstacles"},
+    {"check", "plan", "obstacles", "departures"},
     {"changes", "spread"},
     {"outages"},
     {"room", "scheduling"},
@@ -85,7 +87,7 @@ _LAYERS = (
     {"__init__"},
 )
 _PURE = {
-    "addresses", "certificates", "changes", "check", "crosschecks", "endpoints",
+    "addresses", "certificates", "changes", "check", "crosschecks", "departures", "endpoints",
     "errors", "fields", "heatenv", "history",
     "hypervisors", "keptplan", "metadata", "model", "moves", "nodemetadata", "nodes", "nodesfile", "observed", "obstacles", "outages", "plan",
     "releases", "rollout",

@@ -3,12 +3,15 @@
 import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from altostratus import (
+    departures,
     deploy,
+    emptying,
     errors,
     history,
     imagespec,
@@ -97,17 +100,21 @@ def test_compute_node_stays_as_it_is_while_machines_run_on_it() -> None:
         machines={"identity": ("a", "b"), "images": ("c",), "database": ("d",)},
     )
     # That of "images" does not change, and "database" is down with all that it carried.
-    carrying = rollout.carrying(found, observed, ())
+    carrying = rollout.carrying(found, observed)
     assert carrying == {"identity": ("a", "b")}
-    left = rollout.without(found, carrying)
+    leaving = {"identity": departures.unknown(carrying["identity"])}
+    left = rollout.without(found, departures.staying(leaving))
     assert [change.instance for change in left] == ["database"]
-    said = rollout.to_text(_DEMO, left, carrying)
+    said = rollout.to_text(_DEMO, left, leaving)
     assert "identity stays as it is: machines run there (a, b)" in said
     assert "--stop-machines identity" in said
-    assert "Nothing to do" not in rollout.to_text(_DEMO, (), carrying)
-    assert rollout.carrying(found, observed, ("identity",)) == {}
+    assert "Nothing to do" not in rollout.to_text(_DEMO, (), leaving)
+    assert departures.staying(leaving, ("identity",)) == set()
+    said = rollout.to_text(_DEMO, found, leaving, ("identity",))
+    assert "identity stops machines while it changes (a, b)" in said
+    rollout.refuse_unknown(("identity",), observed)
     with pytest.raises(errors.Error, match="no instance 'identiti'"):
-        rollout.carrying(found, observed, ("identiti",))
+        rollout.refuse_unknown(("identiti",), observed)
 
 
 def test_way_back_is_to_the_last_other_image_of_each() -> None:
@@ -338,3 +345,66 @@ def test_upgrade_needs_the_key_to_the_databases(demo: Cloud, tmp_path: pathlib.P
     (tmp_path / "ssh_key").unlink()
     with pytest.raises(errors.Error, match="the key to the instances of demo is not here"):
         upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ())
+
+
+class ComputeNode:
+    """An overcloud with a compute node, of which it is told what becomes of its machines."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = pathlib.Path(__file__).parents[1] / "golden/compute"
+        self.overcloud = spec.parse((folder / "overcloud.yaml").read_text(), "overcloud.yaml")
+        self.changed: list[str] = []
+        self.stuck: departures.Leaving | None = None
+        self.failure: errors.NotMoved | None = None
+        changes = rollout.differing(
+            self.overcloud,
+            dict.fromkeys(("controller", "compute"), image("old")),
+            dict.fromkeys(("controller", "compute"), image("new")),
+        )
+        target: Any = Cloud("old").prepare(_DEMO, _DOCUMENT, is_rollout=True)
+        self.wanted = upgrade.Rollout(self.overcloud, _DOCUMENT, target, changes)
+        monkeypatch.setattr(deploy, "prepare", lambda _of, _in, alone, **_: list(alone))
+        monkeypatch.setattr(deploy, "execute", self.execute)
+        monkeypatch.setattr(lock, "held", lambda *_: contextlib.nullcontext())
+        monkeypatch.setattr(emptying, "open_left", lambda _of: None)
+        monkeypatch.setattr(emptying, "emptied", self.emptied)
+
+    def execute(self, deployed: Any) -> None:
+        if isinstance(deployed, list):
+            self.changed += deployed
+
+    @contextlib.contextmanager
+    def emptied(self, _of: Any, instance: str, *, may_stop: bool) -> Iterator[Any]:
+        assert (instance, may_stop) == ("compute", False)
+        if self.failure:
+            raise self.failure
+        yield self.stuck
+
+
+def test_compute_node_changes_when_its_machines_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ComputeNode(monkeypatch)
+    upgrade.execute(there.wanted)
+    assert there.changed == ["controller", "compute"]
+
+
+def test_compute_node_stays_whose_machines_have_lost_their_place_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    there = ComputeNode(monkeypatch)
+    there.stuck = departures.unknown(("a",))
+    upgrade.execute(there.wanted)
+    assert there.changed == ["controller"]
+    assert "compute stays as it is: machines run there (a)" in capfd.readouterr().err
+
+
+def test_upgrade_stops_at_a_machine_that_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ComputeNode(monkeypatch)
+    there.failure = errors.NotMoved("the machine a does not move", hint="stop it")
+    with pytest.raises(errors.UpgradeFailed) as caught:
+        upgrade.execute(there.wanted)
+    assert caught.value.message.splitlines() == [
+        "the machine a does not move",
+        "controller: changed",
+        "compute: not changed",
+    ]
+    assert caught.value.hint == "stop it"

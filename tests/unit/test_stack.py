@@ -168,6 +168,36 @@ def test_services_behind_a_front_are_open_to_the_internal_network_alone(
     }  # fmt: skip
 
 
+_COMPUTE_NODES = """\
+overcloud: demo
+networks:
+  internal_api: {vlan: 101, cidr: 172.16.1.0/24}
+  provider: {vlan: 103, cidr: 172.16.3.0/24}
+instances:
+  controller: {services: [mariadb, rabbitmq, keystone, glance, placement, nova, neutron]}
+  compute: {services: [nova-compute], privileged: true, count: 3}
+"""
+
+
+def test_compute_nodes_alone_reach_what_machines_move_by() -> None:
+    overcloud = spec.parse(_COMPUTE_NODES, "overcloud.yaml")
+    made = golden.make_plan(overcloud, golden.empty_undercloud())
+    resources = golden.render(overcloud, golden.empty_undercloud()).template["resources"]
+    address = {name: found["internal_api"] for name, found in made.addresses.items()}
+    for group, one in resources.items():
+        if one["type"] != "OS::Neutron::SecurityGroup":
+            continue
+        let_in = {
+            rule["remote_ip_prefix"]
+            for rule in one["properties"]["rules"]
+            if rule.get("port_range_min") in (16514, 49152)
+        }
+        name = group.removesuffix("_internal_api_access")
+        peers = {f"{address[f'compute-{number}']}/32" for number in range(3)}
+        is_node = name in ("compute-0", "compute-1", "compute-2")
+        assert let_in == (peers - {f"{address[name]}/32"} if is_node else set()), group
+
+
 _MUTUAL = """\
 overcloud: demo
 instances:
