@@ -40,6 +40,14 @@ _STATE_LINK = "disk.state"
 _OWNED = "disk.mount"
 
 
+class Ended(BaseException):
+    """Ends a thread that goes on after each exception of what it calls."""
+
+
+def _end() -> None:
+    raise Ended
+
+
 class LibvirtDriver(libvirt_driver.LibvirtDriver):
     """Nova's libvirt driver under a name, a share and a network host of its own."""
 
@@ -54,6 +62,15 @@ class LibvirtDriver(libvirt_driver.LibvirtDriver):
         do_without_helpers()
         super().init_host(host)
         libvirt_rebuild.recover(self)
+
+    def cleanup_host(self, host: str) -> None:
+        """Clean up as Nova's driver does, and end the thread that tells of lost connections.
+
+        Nova waits for all its threads when it stops, and that one never ends by itself
+        (``Host._conn_event_thread``): the process would have to be killed each time.
+        """
+        super().cleanup_host(host)
+        self._host._conn_event_handler_queue.put(_end)
 
     # One of several compute processes of a node
 

@@ -1,13 +1,16 @@
 """What LibvirtDriver adds to Nova's own, as far as it needs no libvirt; tests/e2e show the rest."""
 
+import queue
 from pathlib import Path
 from typing import Any
 
+import futurist
 import pytest
 from conftest import new_vif
 from doubles import FakeRoot
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import driver as nova_driver
+from nova.virt.libvirt import host as nova_host
 from nova_altostratus import libvirt, lxc, machine, resources, statedisk
 
 BASE = 1_000_000
@@ -70,6 +73,18 @@ def driver(settings: Any, monkeypatch: pytest.MonkeyPatch) -> libvirt.LibvirtDri
     monkeypatch.setattr(nova_driver.LibvirtDriver, "__init__", lambda *_: None)
     monkeypatch.setattr(libvirt.LibvirtDriver, "_host", None, raising=False)
     return libvirt.LibvirtDriver(None, root=FakeRoot())
+
+
+def test_no_thread_keeps_nova_from_stopping(driver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = object.__new__(nova_host.Host)
+    host._conn_event_handler_queue = queue.Queue()
+    monkeypatch.setattr(driver, "_host", host)
+    monkeypatch.setattr(nova_driver.LibvirtDriver, "cleanup_host", lambda *_: None)
+    pool = futurist.ThreadPoolExecutor()
+    thread = pool.submit(host._conn_event_thread)
+    driver.cleanup_host("node")
+    assert isinstance(thread.exception(timeout=10), libvirt.Ended)
+    pool.shutdown()
 
 
 def test_machine_has_its_state_disk_beside_its_other_files(
