@@ -60,13 +60,16 @@ def wanted(instance: Any) -> StateDisk | None:
     if name is None:
         return None
     size = instance.metadata.get(SIZE, "1")
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        raise StateDiskError(path=name, reason=f"{NAME} is not letters, digits, '.', '_', '-'")
     if not size.isdecimal() or not 1 <= int(size) <= _LARGEST_GIB:
         raise StateDiskError(path=name, reason=f"{SIZE} is {size!r}, not a number of GiB")
-    path = Path(CONF.altostratus.state_disks_path, instance.project_id, f"{name}.img")
     release = instance.metadata.get(RELEASE, "").lower() == "true"
-    return StateDisk(path, int(size), release)
+    return StateDisk(_path(instance, name), int(size), release)
+
+
+def _path(instance: Any, name: str) -> Path:
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise StateDiskError(path=name, reason=f"{NAME} is not letters, digits, '.', '_', '-'")
+    return Path(CONF.altostratus.state_disks_path, instance.project_id, f"{name}.img")
 
 
 def prepare(disk: StateDisk, root: Root) -> bool:
@@ -134,13 +137,23 @@ def release(disk: StateDisk) -> None:
 
 
 def release_if_asked(instance: Any) -> None:
-    """Remove an instance's state disk if its metadata says that it is to go with the instance."""
+    """Remove an instance's state disk if it is told that this is to go with the instance."""
     try:
-        disk = wanted(instance)
+        disk = wanted(instance) or _given_up(instance)
     except StateDiskError:
         return  # It never had one.
     if disk and disk.release:
         release(disk)
+
+
+def _given_up(instance: Any) -> StateDisk | None:
+    """The state disk of an instance that was deleted while its node was down.
+
+    Nova takes metadata away with an instance, and keeps its description.
+    """
+    said = instance.display_description or ""
+    name = said.removeprefix(f"{RELEASE}=")
+    return StateDisk(_path(instance, name), 1, release=True) if name != said else None
 
 
 def detach(at: Path, root: Root) -> None:

@@ -19,13 +19,20 @@ def release(undercloud: Connection, overcloud: str) -> None:
 
 
 def release_one(undercloud: Connection, server: Any) -> None:
-    """Have the driver remove a state disk together with its server."""
+    """Have the driver remove a state disk together with its server.
+
+    It is told twice: of a server that is deleted while its node is down Nova has no metadata when the
+    node comes back, and still has the description.
+    """
     if server.status == "ERROR":
         # Nova changes the metadata of no such server. One without a host has no disk.
         if not server.compute_host:
             return
         undercloud.compute.reset_server_state(server, "active")
     undercloud.compute.set_server_metadata(server, **{stack.STATE_RELEASE: "true"})
+    disk = server.metadata.get(stack.STATE_DISK)
+    if disk:
+        undercloud.compute.update_server(server, description=f"{stack.STATE_RELEASE}={disk}")
 
 
 def _built(undercloud: Connection, identity: str) -> Any:

@@ -277,6 +277,7 @@ def new_instance(metadata: dict[str, str] | None = None, **changes: Any) -> Any:
         "uuid": str(uuid.uuid4()),
         "hostname": "identity",
         "display_name": "identity",
+        "display_description": None,
         "project_id": PROJECT,
         "user_id": "user",
         "image_ref": IMAGE,

@@ -62,6 +62,27 @@ def test_it_goes_with_its_instance_only_if_told_so(
     assert found.path.exists() is left
 
 
+@pytest.mark.parametrize(
+    ("description", "left"),
+    [
+        ("altostratus:state_release=demo.database", False),
+        ("altostratus:state_release=demo.data", True),
+        ("altostratus:state_release=../demo.database", True),
+        ("demo.database", True),
+        (None, True),
+    ],
+)
+def test_disk_of_an_instance_that_is_deleted_already_goes_by_its_description(
+    settings: Any, description: str | None, left: bool
+) -> None:
+    disk = statedisk.wanted(instance_with(state_disk="demo.database"))
+    assert disk
+    disk.path.parent.mkdir(parents=True)
+    disk.path.touch()
+    statedisk.release_if_asked(new_instance(display_description=description))
+    assert disk.path.exists() is left
+
+
 @on_loop_devices
 def test_data_outlives_the_mount(disk: StateDisk, tmp_path: Path) -> None:
     at = tmp_path / "state"

@@ -141,7 +141,7 @@ def secrets_of(instance: str) -> frozenset[str]:
     """The secrets that an instance was given, as it unsealed them."""
     key = in_instance(instance, "cat /etc/altostratus/seal.key").strip()
     sealed = in_instance(instance, "os-apply-config --key sealed --type raw").strip()
-    return frozenset({*_leaves(json.loads(fernet.Fernet(key).decrypt(sealed))), key})
+    return frozenset({*leaves(json.loads(fernet.Fernet(key).decrypt(sealed))), key})
 
 
 def in_instance(instance: str, script: str, stdin: str | None = None) -> str:
@@ -172,11 +172,12 @@ def ssh(address: str, script: str, stdin: str | None = None) -> subprocess.Compl
     )
 
 
-def _leaves(tree: object) -> list[str]:
+def leaves(tree: object) -> list[str]:
+    """What in a tree may be secret: its longer words, and the lines of keys."""
     if isinstance(tree, dict):
-        return [leaf for branch in tree.values() for leaf in _leaves(branch)]
+        return [leaf for branch in tree.values() for leaf in leaves(branch)]
     if isinstance(tree, list):
-        return [leaf for branch in tree for leaf in _leaves(branch)]
+        return [leaf for branch in tree for leaf in leaves(branch)]
     # What is in lines is PEM: certificates are for everybody, and the lines of keys are secret, but
     # not what they are between.
     lines = _CERTIFICATE.sub("", tree).splitlines() if isinstance(tree, str) else []
