@@ -108,8 +108,7 @@ def prepare_evacuation(overcloud: Overcloud, document: Document, asked: moves.As
     :class:`errors.FindingsError` with everything that speaks against it.
     """
     undercloud = cloud.connect("undercloud")
-    heat.wait_settled(undercloud, overcloud.name)
-    found = survey.read(undercloud, overcloud)
+    found = _settled(undercloud, overcloud)
     project = str(undercloud.current_project_id)
     asked = nodedisks.asked(asked, project, overcloud)
     resolved = moves.resolve(overcloud, found.observed, asked, document)
@@ -134,8 +133,7 @@ def _look(
 ) -> tuple[openstack.connection.Connection, survey.Survey, Overcloud]:
     """The undercloud, what was observed, and the overcloud with its instances' zones."""
     undercloud = cloud.connect("undercloud")
-    heat.wait_settled(undercloud, overcloud.name)
-    found = survey.read(undercloud, overcloud)
+    found = _settled(undercloud, overcloud)
     overcloud = spread.place(overcloud, found.observed)
     findings = check.check(overcloud, found.observed, document)
     findings += check.check_nodes(overcloud, found.observed, document)
@@ -144,6 +142,15 @@ def _look(
     if findings:
         raise errors.FindingsError(findings)
     return undercloud, found, overcloud
+
+
+def _settled(undercloud: openstack.connection.Connection, overcloud: Overcloud) -> survey.Survey:
+    """What is there when Heat is done with what an interrupted run asked it for."""
+    found = survey.read(undercloud, overcloud)
+    if found.observed.stack is None or not found.observed.stack.is_changing:
+        return found
+    heat.wait_settled(undercloud, overcloud.name)
+    return survey.read(undercloud, overcloud)
 
 
 def _planned(

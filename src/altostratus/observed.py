@@ -44,6 +44,11 @@ class Stack:
         """Whether Heat carried out all it was asked for."""
         return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether Heat is at what it was asked for."""
+        return self.status.endswith("_IN_PROGRESS")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Server:
