@@ -169,17 +169,27 @@ def test_interrupted_run_is_carried_on(
     assert "second takes machines again" in capfd.readouterr().err
 
 
-def test_machine_that_its_user_deletes_meanwhile_is_no_obstacle(
+def after_move(
+    monkeypatch: pytest.MonkeyPatch,
+    fake: FakeOvercloud,
+    happens: collections.abc.Callable[[], None],
+) -> None:
+    """Let something happen as soon as a machine has begun to move."""
+    move = fake.move
+
+    def moved(server: str, body: dict[str, Any]) -> None:
+        move(server, body)
+        happens()
+
+    monkeypatch.setattr(fake, "move", moved)
+
+
+def test_machine_that_its_user_stops_meanwhile_is_no_obstacle(
     fake: FakeOvercloud, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.add_machine("a", "first")
-    move = fake.move
-
-    def move_and_stop(server: str, body: dict[str, Any]) -> None:
-        move(server, body)
-        fake.servers[0] |= {"status": "SHUTOFF", "OS-EXT-STS:power_state": 4}
-
-    monkeypatch.setattr(fake, "move", move_and_stop)
+    stopped = {"status": "SHUTOFF", "OS-EXT-STS:power_state": 4}
+    after_move(monkeypatch, fake, lambda: fake.servers[0].update(stopped))
     with empty(deployment, "first") as stuck:
         assert stuck is None
 
@@ -202,13 +212,7 @@ def test_answers_may_be_missing_while_a_machine_moves(
     fake: FakeOvercloud, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.add_machine("a", "first")
-    move = fake.move
-
-    def move_slowly(server: str, body: dict[str, Any]) -> None:
-        move(server, body)
-        fake.hang_ups = 3
-
-    monkeypatch.setattr(fake, "move", move_slowly)
+    after_move(monkeypatch, fake, lambda: setattr(fake, "hang_ups", 3))
     with empty(deployment, "first"):
         assert (fake.at("second"), fake.hang_ups) == (["a"], 0)
 
