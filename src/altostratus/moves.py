@@ -6,10 +6,10 @@ Pure: what is observed in, moves, findings and a plan out.
 import collections.abc
 import dataclasses
 
-from altostratus import changes, check, errors, outages, services, spread, stack
+from altostratus import changes, check, errors, outages, room, services, spread, stack
 from altostratus.changes import Action, Change
 from altostratus.model import Instance, Overcloud
-from altostratus.observed import Observed
+from altostratus.observed import Observed, Provider
 from altostratus.plan import Kind, Plan, Step
 from altostratus.yamlfile import Document
 
@@ -69,8 +69,9 @@ def resolve(overcloud: Overcloud, observed: Observed, asked: Asked, document: Do
         if (zone := placed.instance(name).zone) and zone != asked.node
     )
     seen = _without_servers(observed, moves)
+    left = spread.left(placed, observed, moving)
     findings = (
-        *_check([placed.instance(name) for name in moving], asked, with_state, document),
+        *_check([placed.instance(name) for name in moving], asked, with_state, left, document),
         *_without_image(observed, moving, document),
         *check.check(placed, seen, document),
         *check.check_release(placed, seen, document),
@@ -130,11 +131,15 @@ def _with_state(observed: Observed, asked: Asked, moving: tuple[str, ...]) -> fr
 
 
 def _check(
-    moving: list[Instance], asked: Asked, with_state: frozenset[str], document: Document
+    moving: list[Instance],
+    asked: Asked,
+    with_state: frozenset[str],
+    left: tuple[Provider, ...],
+    document: Document,
 ) -> collections.abc.Iterator[errors.Finding]:
-    """What speaks against the moves."""
+    """What speaks against the moves, with what compute processes have left."""
     for one in moving:
-        found = list(_without_zone(one, asked))
+        found = list(_without_zone(one, asked, left))
         if one.name not in with_state and one.name not in asked.accepted:
             found += _without_state(one, asked)
         for key, message, hint in found:
@@ -144,13 +149,21 @@ def _check(
 _Words = collections.abc.Iterator[tuple[tuple[str, ...], str, str]]
 
 
-def _without_zone(one: Instance, asked: Asked) -> _Words:
+def _without_zone(one: Instance, asked: Asked, left: tuple[Provider, ...]) -> _Words:
     if one.zone == asked.node:
         message = f"{one.name!r} is to be in the zone {one.zone!r}, whose node is down"
         yield ("zone",), message, "name another zone, or leave it out: then one with room is taken"
     elif one.zone is None:
-        message = f"no other node takes {one.name!r}, with its memory and disk on {one.hypervisor}"
+        message = f"no other node takes {one.name!r}: {_why_none(one, asked, left)}"
         yield (), message, f"./altostratus overcloud why {one.name} FILE shows what there is"
+
+
+def _why_none(one: Instance, asked: Asked, left: tuple[Provider, ...]) -> str:
+    others = [found for found in left if found.zone != asked.node]
+    if one.hypervisor not in {found.hypervisor for found in others}:
+        return f"none has {one.hypervisor}"
+    lines, _ = room.why_no_host(one, others)
+    return "; ".join(lines)
 
 
 def _without_state(one: Instance, asked: Asked) -> _Words:

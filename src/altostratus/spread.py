@@ -44,6 +44,12 @@ def place(overcloud: Overcloud, observed: Observed, moving: Names = ()) -> Overc
     )
 
 
+def left(overcloud: Overcloud, observed: Observed, moving: Names) -> tuple[Provider, ...]:
+    """The compute processes, with all that is used of them as others': by instances with a zone, too."""
+    zones = {one.name: one.zone for one in overcloud.instances}
+    return _Room(overcloud, observed, zones, moving).providers()
+
+
 def _settled(one: Instance, observed: Observed, moving: Names) -> str | None:
     deployed = observed.deployed(one.name)
     if one.zone or deployed is None or one.name in moving:
@@ -90,6 +96,17 @@ class _Room:
     def zones(self, one: Instance) -> list[str]:
         """The zones that take an instance and have room for it."""
         return sorted({found.zone for found in self._left if self._takes(found, one)})
+
+    def providers(self) -> tuple[Provider, ...]:
+        """The compute processes, as if all that is used of them were others'."""
+        return tuple(
+            dataclasses.replace(
+                one,
+                others_memory_mib=one.memory_mib - has.memory_mib,
+                others_disk_gib=one.disk_gib - has.disk_gib,
+            )
+            for one, has in self._left.items()
+        )
 
     def zones_of(self, group: str | None) -> list[str]:
         """The zone of each instance of a group that has one."""
