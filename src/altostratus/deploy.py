@@ -53,27 +53,35 @@ TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
 _IDENTITY_S = 900
 
 
-def prepare(
-    overcloud: Overcloud,
-    document: Document,
-    alone: collections.abc.Mapping[str, Image] | None = None,
-    *,
-    is_rollout: bool = False,
-) -> Deployment:
+def prepare(overcloud: Overcloud, document: Document, *, is_rollout: bool = False) -> Deployment:
     """Observe, check and plan; changes nothing.
 
-    All instances get today's images, unless ``alone`` says which few get which one: the others
-    keep then what they have. What no plain deployment may do, a rollout does with care: bring
-    another release, and stop machines. Raises :class:`errors.FindingsError` with everything that
-    speaks against it.
+    All instances get today's images. What no plain deployment may do, a rollout does with care:
+    bring another release, and stop machines. Raises :class:`errors.FindingsError` with everything
+    that speaks against it.
     """
-    undercloud, found, overcloud = _look(overcloud, document, is_rollout=is_rollout)
+    undercloud = cloud.connect("undercloud")
+    found, overcloud = _look(undercloud, overcloud, document, is_rollout=is_rollout)
     secrets = _renewed(overcloud, found, ())
-    planned = _planned(undercloud, overcloud, document, found, secrets, alone)
+    planned = _planned(undercloud, overcloud, document, found, secrets)
     stopped = check.check_stopped(planned.plan.changes, found.observed, document)
     if stopped and not is_rollout:
         raise errors.FindingsError(stopped)
     return planned
+
+
+def prepare_change(
+    target: Deployment, overcloud: Overcloud, alone: collections.abc.Mapping[str, Image]
+) -> Deployment:
+    """Plan one change of a rollout, for which there was a ``target``; changes nothing.
+
+    ``alone`` says which few instances get which image: the others keep what they have. Raises
+    :class:`errors.FindingsError` with everything that speaks against it.
+    """
+    undercloud, document = target.undercloud, target.document
+    found, overcloud = _look(undercloud, overcloud, document, is_rollout=True)
+    secrets = _renewed(overcloud, found, ())
+    return _planned(undercloud, overcloud, document, found, secrets, alone)
 
 
 def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool) -> Deployment:
@@ -82,7 +90,8 @@ def prepare_renewal(overcloud: Overcloud, document: Document, *, authority: bool
     With ``authority`` there is a new one of that, too. Raises :class:`errors.Error` where there
     is no overcloud, or more to do than this.
     """
-    undercloud, found, overcloud = _look(overcloud, document)
+    undercloud = cloud.connect("undercloud")
+    found, overcloud = _look(undercloud, overcloud, document)
     planned = functools.partial(_planned, undercloud, overcloud, document, found)
     if not found.observed.certificates:
         raise errors.Error(
@@ -129,11 +138,17 @@ def kept(deployment: Deployment, hypervisor: str | None) -> keptplan.Kept:
 
 
 def _look(
-    overcloud: Overcloud, document: Document, *, is_rollout: bool = False
-) -> tuple[openstack.connection.Connection, survey.Survey, Overcloud]:
-    """The undercloud, what was observed, and the overcloud with its instances' zones."""
-    undercloud = cloud.connect("undercloud")
-    found = _settled(undercloud, overcloud)
+    undercloud: openstack.connection.Connection,
+    overcloud: Overcloud,
+    document: Document,
+    *,
+    is_rollout: bool = False,
+) -> tuple[survey.Survey, Overcloud]:
+    """What was observed, and the overcloud with its instances' zones.
+
+    A rollout changes images alone: what differs inside instances is no matter of it.
+    """
+    found = _settled(undercloud, overcloud, inside=not is_rollout)
     overcloud = spread.place(overcloud, found.observed)
     findings = check.check(overcloud, found.observed, document)
     findings += check.check_nodes(overcloud, found.observed, document)
@@ -141,16 +156,18 @@ def _look(
         findings += check.check_release(overcloud, found.observed, document)
     if findings:
         raise errors.FindingsError(findings)
-    return undercloud, found, overcloud
+    return found, overcloud
 
 
-def _settled(undercloud: openstack.connection.Connection, overcloud: Overcloud) -> survey.Survey:
+def _settled(
+    undercloud: openstack.connection.Connection, overcloud: Overcloud, *, inside: bool = True
+) -> survey.Survey:
     """What is there when Heat is done with what an interrupted run asked it for."""
-    found = survey.read(undercloud, overcloud)
+    found = survey.read(undercloud, overcloud, inside=inside)
     if found.observed.stack is None or not found.observed.stack.is_changing:
         return found
     heat.wait_settled(undercloud, overcloud.name)
-    return survey.read(undercloud, overcloud)
+    return survey.read(undercloud, overcloud, inside=inside)
 
 
 def _planned(
@@ -237,12 +254,10 @@ def request_stack(deployment: Deployment, why: str) -> None:
         deployment.observed.authority,
         str(deployment.observed.control.gateway),
     )
-    ids = stack.Ids(
-        survey.glance_images(undercloud), survey.network_ids(undercloud, made.overcloud.name)
-    )
     who, now = lock.myself().operator, datetime.datetime.now(datetime.UTC)
     entry = history.entry(made, why, deployment.document, who, now)
-    entries = history.extended(survey.deployments(undercloud, made.overcloud.name), entry)
+    ids, earlier = survey.ids_and_deployments(undercloud, made.overcloud.name)
+    entries = history.extended(earlier, entry)
     request = stack.render(inputs, ids, made.irreplaceable, history.to_output(entries))
     heat.apply(undercloud, made.overcloud.name, request)
 

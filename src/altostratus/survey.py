@@ -52,8 +52,8 @@ class Survey:
     secrets: dict[str, str]
 
 
-def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
-    """Observe everything that matters to one overcloud."""
+def read(undercloud: Connection, overcloud: Overcloud, *, inside: bool = True) -> Survey:
+    """Observe everything that matters to one overcloud, and ``inside`` its instances what differs."""
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         # Most of the time is spent waiting for answers: what needs no other is asked at once.
         asked_stack = pool.submit(find_stack, undercloud, overcloud.name)
@@ -76,7 +76,7 @@ def read(undercloud: Connection, overcloud: Overcloud) -> Survey:
         seen = observed.Observed(
             control=control.result(),
             stack=described,
-            servers=_servers(overcloud.name, servers, known, loaded.result()),
+            servers=_servers(overcloud.name, servers, known, loaded.result(), inside=inside),
             images=loaded.result(),
             built=cached.result(),
             networks=found_networks.result(),
@@ -120,6 +120,17 @@ def deployments(undercloud: Connection, name: str) -> tuple[history.Entry, ...]:
     """The history of an overcloud that is there; it is empty where there is none."""
     found = find_stack(undercloud, name)
     return history.parse(_outputs(found).get(stack.OUTPUT_HISTORY)) if found else ()
+
+
+def ids_and_deployments(
+    undercloud: Connection, name: str
+) -> tuple[stack.Ids, tuple[history.Entry, ...]]:
+    """What Heat is asked for a stack with: the ids of images and networks, and the history so far."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        loaded = pool.submit(glance_images, undercloud)
+        found = pool.submit(network_ids, undercloud, name)
+        entries = pool.submit(deployments, undercloud, name)
+        return stack.Ids(loaded.result(), found.result()), entries.result()
 
 
 def kept_for_rollback(undercloud: Connection) -> frozenset[str]:
@@ -211,6 +222,8 @@ def _servers(
     servers: list[Any],
     deployed: collections.abc.Mapping[str, observed.Deployed],
     images_by_digest: collections.abc.Mapping[str, str],
+    *,
+    inside: bool,
 ) -> tuple[observed.Server, ...]:
     """The servers, each asked at its control address: Nova learns late of a dead container."""
     digests = {image: digest for digest, image in images_by_digest.items()}
@@ -220,7 +233,7 @@ def _servers(
         known = deployed.get(name)
         alive = server.status == "ACTIVE" and (known is None or answers(known.addresses[CONTROL]))
         differs: tuple[str, ...] = ()
-        if alive and known:
+        if inside and alive and known:
             differs = drift.read(overcloud, server.id, known.addresses[CONTROL])
         return observed.Server(
             name,

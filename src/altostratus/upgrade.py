@@ -41,7 +41,6 @@ class Rollout:
     """
 
     overcloud: Overcloud
-    document: Document
     deployment: Deployment
     changes: tuple[Change, ...]
     moved: tuple[schemas.Schema, ...] = ()
@@ -77,7 +76,7 @@ def prepare_upgrade(
     leaving = _leaving(target, found, stopping)
     found = rollout.without(found, departures.staying(leaving, stopping))
     moved = _moved(overcloud, target, found)
-    return Rollout(overcloud, document, target, found, moved, leaving=leaving, stopping=stopping)
+    return Rollout(overcloud, target, found, moved, leaving=leaving, stopping=stopping)
 
 
 def prepare_rollback(
@@ -104,9 +103,7 @@ def prepare_rollback(
     _refuse_missing(rollout.missing(found, target.observed))
     lost = _lost(schemas.Instances(overcloud, target.observed), found)
     _refuse_loss(lost, accepted)
-    return Rollout(
-        overcloud, document, target, found, lost=lost, leaving=leaving, stopping=stopping
-    )
+    return Rollout(overcloud, target, found, lost=lost, leaving=leaving, stopping=stopping)
 
 
 def to_text(wanted: Rollout) -> str:
@@ -327,10 +324,8 @@ def _is_brought_back(wanted: Rollout, change: Change) -> bool:
 def _deploy_with(wanted: Rollout, change: Change, image: Image) -> None:
     if rollout.is_older(change, image):
         _let_older_start(wanted, change.instance)
-    deployment = deploy.prepare(
-        wanted.overcloud, wanted.document, {change.instance: image}, is_rollout=True
-    )
-    deploy.execute(deployment)
+    alone = {change.instance: image}
+    deploy.execute(deploy.prepare_change(wanted.deployment, wanted.overcloud, alone))
 
 
 def _let_older_start(wanted: Rollout, instance: str) -> None:

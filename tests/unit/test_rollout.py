@@ -150,6 +150,9 @@ class Cloud:
         self.entries: list[history.Entry] = []
         self.databases = databases.Databases({"keystone": "identity", "glance": "images"})
 
+    def prepare_change(self, target: Deployment, overcloud: Any, alone: Any) -> Deployment:
+        return self.prepare(overcloud, target.document, alone, is_rollout=True)
+
     def prepare(
         self, overcloud: Any, document: Any, alone: Any = None, *, is_rollout: bool
     ) -> Deployment:
@@ -225,6 +228,7 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> Cloud:
     found = Cloud("old")
     found.entries.append(entry(0, all_on("old")))
     monkeypatch.setattr(deploy, "prepare", found.prepare)
+    monkeypatch.setattr(deploy, "prepare_change", found.prepare_change)
     monkeypatch.setattr(deploy, "execute", found.execute)
     monkeypatch.setattr(lock, "held", lambda *_of: contextlib.nullcontext())
     key = tmp_path / "ssh_key"
@@ -362,8 +366,8 @@ class ComputeNode:
             dict.fromkeys(("controller", "compute"), image("new")),
         )
         target: Any = Cloud("old").prepare(_DEMO, _DOCUMENT, is_rollout=True)
-        self.wanted = upgrade.Rollout(self.overcloud, _DOCUMENT, target, changes)
-        monkeypatch.setattr(deploy, "prepare", lambda _of, _in, alone, **_: list(alone))
+        self.wanted = upgrade.Rollout(self.overcloud, target, changes)
+        monkeypatch.setattr(deploy, "prepare_change", lambda _target, _of, alone: list(alone))
         monkeypatch.setattr(deploy, "execute", self.execute)
         monkeypatch.setattr(lock, "held", lambda *_: contextlib.nullcontext())
         monkeypatch.setattr(emptying, "open_left", lambda _of: None)
