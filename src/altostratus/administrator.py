@@ -42,9 +42,12 @@ def read(deployed: _Deployed, secrets: collections.abc.Mapping[str, str]) -> Sai
 
 @contextlib.contextmanager
 def connected(
-    auth_url: str, secrets: collections.abc.Mapping[str, str]
+    auth_url: str, secrets: collections.abc.Mapping[str, str], timeout_s: int = _TIMEOUT_S
 ) -> collections.abc.Iterator[Connection]:
-    """A connection as an overcloud's administrator, without an entry in clouds.yaml."""
+    """A connection as an overcloud's administrator, without an entry in clouds.yaml.
+
+    Each answer is waited for as long as ``timeout_s``.
+    """
     authority = certificates.trusted(secrets)
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
         file.write(authority or "")
@@ -60,7 +63,7 @@ def connected(
             },
             region_name=sections.REGION,
             identity_api_version="3",
-            api_timeout=_TIMEOUT_S,
+            api_timeout=timeout_s,
             cacert=file.name if authority else None,
         )
 

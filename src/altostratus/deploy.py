@@ -51,6 +51,8 @@ from altostratus.yamlfile import Document
 
 TEMPLATES = pathlib.Path(__file__).parents[2] / "heat"
 _IDENTITY_S = 900
+# For an answer of a Keystone that has just come up, in a machine that is emulated.
+_ANSWER_S = 60
 
 
 def prepare(overcloud: Overcloud, document: Document, *, is_rollout: bool = False) -> Deployment:
@@ -335,7 +337,7 @@ def _register_catalog(deployment: Deployment, step: plan.Step, shown: log.Step) 
     url = plan.auth_url(overcloud, assigned)
     assert url is not None, "a catalogue needs a Keystone"
     watch = heat.Watch(deployment.undercloud, overcloud.name)
-    with administrator.connected(url, deployment.secrets) as admin:
+    with administrator.connected(url, deployment.secrets, _ANSWER_S) as admin:
 
         def letting_in() -> tuple[bool | None, str]:
             if cloud.serves(admin) and cloud.lets_in(admin):
