@@ -46,6 +46,16 @@ def test_undercloud_has_a_hypervisor_of_each_type() -> None:
     }
 
 
+def test_instances_of_lxc_keep_no_disk_of_others_mounted() -> None:
+    """What is unmounted around one goes in its own copy of all mounts, too."""
+    copies = clouds.in_undercloud(
+        "bash", "-c", "cat $(pgrep libvirt_lxc | sed 's,.*,/proc/&/mountinfo,')"
+    )
+    of_state = [line for line in copies.splitlines() if " /mnt/state " in line]
+    assert of_state and all(" master:" in line for line in of_state)
+    assert "/mnt/state/nova-docker/instances/" not in copies
+
+
 def test_probe_for_hardware_virtualisation_knows_a_kernel_that_boots() -> None:
     device = ("env", "KVM_DEVICE=/dev/null")
     found = json.loads(clouds.in_undercloud(*device, "probe-virtualization", "tcg"))["libvirt"]
