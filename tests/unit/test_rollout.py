@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from altostratus import (
+    cloud,
     departures,
     deploy,
     emptying,
@@ -349,6 +350,23 @@ def test_upgrade_needs_the_key_to_the_databases(demo: Cloud, tmp_path: pathlib.P
     (tmp_path / "ssh_key").unlink()
     with pytest.raises(errors.Error, match="the key to the instances of demo is not here"):
         upgrade.prepare_upgrade(_DEMO, _DOCUMENT, ())
+
+
+def test_only_a_deployment_looks_inside_instances(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bool] = []
+
+    def read(_undercloud: Any, _overcloud: Any, *, inside: bool) -> Any:
+        looked.append(inside)
+        raise errors.Error("seen enough")
+
+    monkeypatch.setattr(survey, "read", read)
+    monkeypatch.setattr(cloud, "connect", lambda _name: None)
+    target: Any = Cloud("old").prepare(_DEMO, _DOCUMENT, is_rollout=True)
+    with pytest.raises(errors.Error, match="seen enough"):
+        deploy.prepare_change(target, _DEMO, {})
+    with pytest.raises(errors.Error, match="seen enough"):
+        deploy.prepare(_DEMO, _DOCUMENT)
+    assert looked == [False, True]
 
 
 class ComputeNode:
